@@ -1,0 +1,182 @@
+"""ControlPlaneConfig: every setting, read once from the environment, validated, frozen, handed down."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from aragora_cp.errors import ConfigError
+
+ENV_PREFIX = "ARAGORA_CP_"
+
+_REDIS_SCHEMES = ("redis", "rediss", "unix")
+_BROKER_SCHEMES = (*_REDIS_SCHEMES, "amqp", "amqps")
+_PARSERS: Mapping[str, tuple[Callable[[str], Any], str]] = {
+    "str": (str, "text"),
+    "int": (int, "a whole number"),
+    "float": (float, "a number"),
+}
+_LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+_LOG_FORMATS = ("auto", "json", "console")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlPlaneConfig:
+    """Settings of one control plane. Durations are seconds, sizes bytes.
+
+    The first six fields and their defaults are the decision record's. Every field is read from the environment
+    as ``ARAGORA_CP_<FIELD IN CAPITALS>`` by :meth:`from_env`. Raises ConfigError when a value makes no sense.
+    """
+
+    redis_url: str = "redis://localhost:6379"
+    key_prefix: str = "aragora:cp:"
+    heartbeat_timeout: float = 30.0
+    heartbeat_interval: float = 10.0
+    task_timeout: float = 300.0
+    max_task_retries: int = 3
+
+    #: Where Celery's queues live; empty: beside the records, in `redis_url`.
+    broker_url: str = ""
+    #: Connections one process may open to the store; a further caller waits up to `redis_timeout` for one.
+    redis_pool_size: int = 64
+    #: Bound on connecting to the store, on one answer from it and on waiting for a free connection.
+    redis_timeout: float = 5.0
+    #: Tickets that one workspace may have in a lane at one priority, times its weight.
+    window: int = 4
+    #: How long a finished task, its result included, is kept.
+    result_retention: float = 7 * 86400.0
+    idempotency_ttl: float = 86400.0
+    max_payload_bytes: int = 256 * 1024
+    max_result_bytes: int = 1024 * 1024
+    #: How long an agent that was asked to stop lets its running tasks finish.
+    drain_timeout: float = 60.0
+    #: Time between the soft and the hard end of an attempt: for its time limit, and for a cancelled task.
+    kill_grace: float = 5.0
+    #: How long an agent keeps trying to report an outcome while the store is away.
+    report_timeout: float = 600.0
+    #: Pause between two rounds of the monitor.
+    monitor_interval: float = 0.25
+    web_threads: int = 64
+    agent_token: str = field(default="", repr=False)
+    log_level: str = "INFO"
+    #: `auto` is readable in a terminal and JSON everywhere else.
+    log_format: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name in (
+            "heartbeat_timeout",
+            "heartbeat_interval",
+            "task_timeout",
+            "redis_timeout",
+            "result_retention",
+            "idempotency_ttl",
+            "kill_grace",
+            "report_timeout",
+            "monitor_interval",
+        ):
+            self._require(name, _positive, "must be a positive number of seconds")
+        for name in ("redis_pool_size", "window", "max_payload_bytes", "max_result_bytes", "web_threads"):
+            self._require(name, lambda v: isinstance(v, int) and v >= 1, "must be a whole number of at least 1")
+        self._require("max_task_retries", lambda v: isinstance(v, int) and v >= 0, "must be 0 or more")
+        self._require("drain_timeout", lambda v: math.isfinite(v) and v >= 0, "must be 0 or more seconds")
+        self._require("key_prefix", lambda v: bool(v) and not set(v) & set("{}*?[]\\ "),
+                      "must not be empty and must not hold spaces or any of {}*?[]\\")  # fmt: skip
+        self._require("redis_url", _scheme_in(_REDIS_SCHEMES), f"must start with one of: {_urls(_REDIS_SCHEMES)}")
+        if self.broker_url:
+            self._require(
+                "broker_url", _scheme_in(_BROKER_SCHEMES), f"must start with one of: {_urls(_BROKER_SCHEMES)}"
+            )
+        self._require("log_level", lambda v: v in _LOG_LEVELS, f"must be one of: {', '.join(_LOG_LEVELS)}")
+        self._require("log_format", lambda v: v in _LOG_FORMATS, f"must be one of: {', '.join(_LOG_FORMATS)}")
+        if self.heartbeat_timeout < 2 * self.heartbeat_interval:
+            raise ConfigError(
+                "heartbeat_timeout must be at least twice heartbeat_interval, or one late heartbeat loses an agent "
+                f"(they are {self.heartbeat_timeout:g} and {self.heartbeat_interval:g})"
+            )
+
+    def _require(self, name: str, ok: Callable[[Any], bool], rule: str) -> None:
+        value = getattr(self, name)
+        try:
+            good = not isinstance(value, bool) and ok(value)
+        except TypeError:
+            good = False
+        if not good:
+            shown = redact_url(value) if name.endswith("_url") else value
+            raise ConfigError(f"{name} {rule} (it is {shown!r}); set it as {ENV_PREFIX}{name.upper()}")
+
+    @property
+    def effective_broker_url(self) -> str:
+        return self.broker_url or self.redis_url
+
+    @property
+    def heartbeat_timeout_ms(self) -> int:
+        return round(self.heartbeat_timeout * 1000)
+
+    def __repr__(self) -> str:
+        shown = (
+            f"{f.name}={redact_url(v) if f.name.endswith('_url') else v!r}"
+            for f in fields(self)
+            if f.repr and (v := getattr(self, f.name)) != f.default
+        )
+        return f"ControlPlaneConfig({', '.join(shown)})"
+
+    def to_env(self) -> dict[str, str]:
+        """The environment that makes an equal configuration in another process (only what differs from a default)."""
+        return {
+            ENV_PREFIX + f.name.upper(): str(getattr(self, f.name))
+            for f in fields(self)
+            if getattr(self, f.name) != f.default
+        }
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> ControlPlaneConfig:
+        """Build from `environ` (the process's by default).
+
+        Raises ConfigError naming the variable for a value that cannot be read, and for an unknown
+        ``ARAGORA_CP_`` variable, with the one that was probably meant.
+        """
+        source = dict(os.environ if environ is None else environ)
+        known = {ENV_PREFIX + f.name.upper(): f for f in fields(cls)}
+        for name in sorted(source):
+            if name.startswith(ENV_PREFIX) and name not in known:
+                meant = difflib.get_close_matches(name, known, n=1)
+                hint = f"did you mean {meant[0]}?" if meant else f"known are {', '.join(sorted(known))}"
+                raise ConfigError(f"unknown setting {name}; {hint}")
+        values: dict[str, Any] = {}
+        for name, spec in known.items():
+            if name not in source:
+                continue
+            parse, kind = _PARSERS[str(spec.type)]
+            try:
+                values[spec.name] = parse(source[name].strip())
+            except ValueError as error:
+                raise ConfigError(f"{name} must be {kind}") from error
+        return cls(**values)
+
+
+def _positive(value: float) -> bool:
+    return math.isfinite(value) and value > 0
+
+
+def _scheme_in(schemes: tuple[str, ...]) -> Callable[[str], bool]:
+    return lambda url: urlsplit(url).scheme in schemes
+
+
+def _urls(schemes: tuple[str, ...]) -> str:
+    return ", ".join(f"{scheme}://" for scheme in schemes)
+
+
+def redact_url(url: str) -> str:
+    """`url` without its password, for logs and messages."""
+    try:
+        parts = urlsplit(url)
+        if parts.password is None:
+            return url
+        return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{parts.netloc.rpartition('@')[2]}"))
+    except ValueError:
+        return "(not a URL)"

@@ -1,0 +1,178 @@
+"""Every error of the control plane, one tree. The class docstring is the message.
+
+    AragoraError
+    ├── ConfigError                  a setting is wrong (process exits, never seen over HTTP)
+    ├── AgentError                   raised in an agent's process
+    │   ├── RejectTask               a handler's own word: the task is at fault, final
+    │   ├── TaskCancelled            the task was cancelled or fenced off
+    │   └── WaitWouldDeadlock        waiting here could never end
+    ├── BrokerUnavailable            a ticket could not be sent; never seen over HTTP, the monitor sends it again
+    ├── TaskFailed                   wait_for_result met a task that ended without a result
+    └── Refused                      an operation was refused and changed nothing; has `code` and `status`
+        ├── MalformedRequest   400   ├── Unauthenticated   401   ├── Forbidden         403
+        ├── WorkspaceMismatch  403   ├── NotFound          404   ├── IdempotencyConflict 409
+        ├── AlreadyFinal       409   ├── StaleAttempt      409   ├── StaleSession      409
+        ├── AgentConflict      409   ├── PayloadTooLarge   413   ├── UnsupportedMediaType 415
+        ├── InvalidRequest     422   └── StoreUnavailable  503
+
+`Refused.code` is the `code` of the HTTP contract's problems; `status` is its HTTP status. A driver's error is
+translated into one of these where it enters (the store), with the cause kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+
+class AragoraError(Exception):
+    """Something went wrong in the control plane."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip().splitlines()[0])
+
+
+class ConfigError(AragoraError):
+    """A setting is wrong."""
+
+
+class AgentError(AragoraError):
+    """An agent's handler cannot go on."""
+
+
+class RejectTask(AgentError):
+    """The handler rejects this task: it is the task's fault, and trying again would not help."""
+
+
+class TaskCancelled(AgentError):
+    """This task was cancelled, or this attempt no longer holds it."""
+
+
+class WaitWouldDeadlock(AgentError):
+    """Waiting here could never end: the only slot that can run the sub-task is the one that waits."""
+
+
+class BrokerUnavailable(AragoraError):
+    """The broker cannot be reached."""
+
+
+class TaskFailed(AragoraError):
+    """The task ended without a result."""
+
+    def __init__(self, message: str, *, task_id: str, status: str, code: str | None) -> None:
+        super().__init__(message)
+        self.task_id = task_id
+        self.status = status
+        self.code = code
+
+
+class Refused(AragoraError):
+    """The operation was refused and changed nothing."""
+
+    code = "internal-error"
+    status = 500
+    #: Seconds after which trying again is reasonable; None when it is not a matter of time.
+    retry_after: float | None = None
+
+
+class MalformedRequest(Refused):
+    """The request cannot be read."""
+
+    code = "malformed-request"
+    status = 400
+
+
+class Unauthenticated(Refused):
+    """No valid token came with the request."""
+
+    code = "unauthenticated"
+    status = 401
+
+
+class Forbidden(Refused):
+    """The token's role does not allow this."""
+
+    code = "forbidden"
+    status = 403
+
+
+class WorkspaceMismatch(Refused):
+    """The token belongs to another workspace than the one named."""
+
+    code = "workspace-mismatch"
+    status = 403
+
+
+class NotFound(Refused):
+    """There is nothing here under that name."""
+
+    code = "not-found"
+    status = 404
+
+
+class Conflict(Refused):
+    """The request does not fit the present state."""
+
+    code = "conflict"
+    status = 409
+
+
+class IdempotencyConflict(Conflict):
+    """This idempotency key was used before with another body."""
+
+    code = "idempotency-conflict"
+
+
+class AlreadyFinal(Conflict):
+    """The task has already ended."""
+
+    code = "already-final"
+
+
+class StaleAttempt(Conflict):
+    """This attempt does not hold the task any more."""
+
+    code = "stale-attempt"
+
+
+class StaleSession(Conflict):
+    """Another process has registered under this agent's id since."""
+
+    code = "stale-session"
+
+
+class AgentConflict(Conflict):
+    """An agent with this id is alive already."""
+
+
+class PayloadTooLarge(Refused):
+    """The request's body is larger than the workspace allows."""
+
+    code = "payload-too-large"
+    status = 413
+
+
+class UnsupportedMediaType(Refused):
+    """The request's body must be application/json."""
+
+    code = "unsupported-media-type"
+    status = 415
+
+
+class InvalidRequest(Refused):
+    """Some fields are not valid."""
+
+    code = "invalid-request"
+    status = 422
+
+    def __init__(self, errors: Mapping[str, Sequence[str]], message: str | None = None) -> None:
+        """`errors`: field name to the messages about it, as the problem document shows them."""
+        super().__init__(message or "; ".join(f"{name}: {', '.join(texts)}" for name, texts in errors.items()))
+        self.errors = {name: list(texts) for name, texts in errors.items()}
+
+
+class StoreUnavailable(Refused):
+    """The store cannot be reached or refuses writes; nothing was changed."""
+
+    code = "store-unavailable"
+    status = 503
+    retry_after = 1.0

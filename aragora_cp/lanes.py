@@ -1,0 +1,69 @@
+"""Capabilities, lanes and queue names. Pure: no clock, no store.
+
+A *lane* is all agents of one pool with the same capabilities. It has one Celery queue. A task for one named agent
+travels in that agent's own lane, written `@<agent id>`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+
+SHARED_POOL = "shared"
+#: First part of a queue name beside a pool's; neither may be a workspace's id.
+RESERVED_WORKSPACES = frozenset({SHARED_POOL, "agent"})
+
+CAPABILITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
+TASK_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+AGENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+WORKSPACE = re.compile(r"[a-z0-9-]{1,63}")
+
+_LONGEST_SLUG = 80
+
+
+def canonical(capabilities: Iterable[str]) -> tuple[str, ...]:
+    """Sorted, each once. Raises ValueError naming the first that is not a capability."""
+    found = sorted(set(capabilities))
+    for capability in found:
+        if not CAPABILITY.fullmatch(capability):
+            shown = capability if len(capability) <= 70 else capability[:67] + "..."
+            raise ValueError(f"{shown!r} is not a capability: 1 to 64 of letters, digits and . _ : - are")
+    return tuple(found)
+
+
+def capability_key(capabilities: Iterable[str]) -> str:
+    """The name of a set of capabilities in keys: sorted, joined by `+`, which no capability contains."""
+    return "+".join(canonical(capabilities))
+
+
+def lane_name(pool: str, capabilities: Iterable[str]) -> str:
+    """`<pool>.<slug>`; readable as long as it is short, else its start and a digest. Equal sets give equal names."""
+    slug = capability_key(capabilities) or "any"
+    if len(slug) > _LONGEST_SLUG:
+        slug = f"{slug[:40]}~{hashlib.sha256(slug.encode()).hexdigest()[:16]}"
+    return f"{pool}.{slug}"
+
+
+def agent_lane(agent_id: str) -> str:
+    """The lane of tasks for one named agent."""
+    return f"@{agent_id}"
+
+
+def queue_name(lane: str) -> str:
+    """The Celery queue of a lane: `cp.<pool>.<slug>`, or `cp.agent.<id>`."""
+    return f"cp.agent.{lane[1:]}" if lane.startswith("@") else f"cp.{lane}"
+
+
+def lane_of_queue(queue: str) -> str:
+    """The inverse of `queue_name`. Raises ValueError for a queue that is not ours."""
+    if queue.startswith("cp.agent."):
+        return "@" + queue.removeprefix("cp.agent.")
+    if queue.startswith("cp."):
+        return queue.removeprefix("cp.")
+    raise ValueError(f"{queue!r} is not a queue of the control plane")
+
+
+def serves(capabilities: Iterable[str], required: Iterable[str]) -> bool:
+    """Whether an agent with `capabilities` may run a task that needs `required`."""
+    return set(required) <= set(capabilities)

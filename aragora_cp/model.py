@@ -1,0 +1,294 @@
+"""The records of the control plane: frozen, without I/O. States and their legal moves stand here, once.
+
+Times are integer milliseconds since the epoch by the *store's* clock; durations in records are milliseconds
+too (`_ms`), and seconds (float) only where a person or a caller names them. Payloads, results and errors are
+opaque bytes (JSON) on their way through the store: Lua must never parse them, it would change large integers,
+floats and empty lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+#: Written in place of a workspace for agents and tokens that belong to the platform.
+PLATFORM = None
+
+
+class TaskStatus(StrEnum):
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+    @property
+    def final(self) -> bool:
+        return self in FINAL
+
+
+FINAL = frozenset({TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED})
+
+#: The one table of legal moves. The scripts carry a copy rendered from it; the diagram in docs is drawn from it.
+#: PENDING → COMPLETED is the late result of an attempt whose lease ran out before anyone else claimed.
+LEGAL_MOVES: Mapping[TaskStatus, frozenset[TaskStatus]] = {
+    TaskStatus.PENDING: frozenset({TaskStatus.RUNNING, TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED}),
+    TaskStatus.RUNNING: frozenset({TaskStatus.PENDING, TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED}),
+    TaskStatus.COMPLETED: frozenset(),
+    TaskStatus.FAILED: frozenset({TaskStatus.PENDING}),
+    TaskStatus.CANCELLED: frozenset({TaskStatus.PENDING}),
+}
+
+
+class Priority(IntEnum):
+    """Smaller is more urgent, as on Celery's Redis transport; `engine.tickets` turns it round for RabbitMQ."""
+
+    CRITICAL = 0
+    HIGH = 1
+    NORMAL = 2
+    LOW = 3
+
+    @property
+    def label(self) -> str:
+        return self.name.lower()
+
+    @classmethod
+    def parse(cls, text: str) -> Priority:
+        """Raises ValueError when `text` is not one of the four lower-case names."""
+        for priority in cls:
+            if priority.label == text:
+                return priority
+        raise ValueError(f"must be one of: {', '.join(p.label for p in cls)}")
+
+
+class AgentStatus(StrEnum):
+    IDLE = "IDLE"
+    BUSY = "BUSY"
+    DRAINING = "DRAINING"
+    OFFLINE = "OFFLINE"
+
+
+class ErrorCode(StrEnum):
+    """`error.code` of a task that did not complete, and of each entry of its history."""
+
+    HANDLER_ERROR = "handler-error"
+    INVALID_PAYLOAD = "invalid-payload"
+    NO_HANDLER = "no-handler"
+    TIMEOUT = "timeout"
+    AGENT_LOST = "agent-lost"
+    EXPIRED = "expired"
+    POISONED = "poisoned"
+    RESULT_TOO_LARGE = "result-too-large"
+    RESULT_NOT_SERIALISABLE = "result-not-serialisable"
+    REJECTED = "rejected"
+    BUDGET_EXCEEDED = "budget-exceeded"
+
+
+class Role(StrEnum):
+    ADMIN = "admin"
+    OPERATOR = "operator"
+    SUBMITTER = "submitter"
+    VIEWER = "viewer"
+    AGENT = "agent"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is calling, as tenancy found out: `workspace` is None for the platform itself."""
+
+    token_id: str
+    workspace: str | None
+    role: Role
+    correlation_id: str = ""
+
+    @property
+    def actor(self) -> str:
+        return f"token:{self.token_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """Seconds: the n-th retry waits `initial * factor**(n-1)`, at most `maximum`; with jitter a uniform share of it."""
+
+    initial: float = 1.0
+    factor: float = 2.0
+    maximum: float = 60.0
+    jitter: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class NewTask:
+    """What a caller asks for, validated, before the store has seen it. Durations in seconds."""
+
+    workspace: str
+    task_type: str
+    payload: bytes
+    required_capabilities: tuple[str, ...] = ()
+    priority: Priority = Priority.NORMAL
+    agent_id: str | None = None
+    timeout: float = 300.0
+    queue_timeout: float | None = None
+    max_retries: int = 3
+    retry: RetryPolicy = RetryPolicy()
+    delay: float | None = None
+    run_at_ms: int | None = None
+    idempotency_key: str | None = None
+    cache_ttl: float | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    correlation_id: str = ""
+    actor: str = ""
+    parent_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One task as the store has it. `payload`, `result` and `error` are decoded JSON; `payload` is None unless asked for."""
+
+    task_id: str
+    workspace: str
+    task_type: str
+    status: TaskStatus
+    priority: Priority
+    required_capabilities: tuple[str, ...]
+    attempt: int
+    max_retries: int
+    retries: int
+    losses: int
+    timeout: float
+    queue_timeout: float | None
+    agent_id: str | None
+    target_agent_id: str | None
+    lane: str | None
+    payload: Any
+    result: Any
+    error: Mapping[str, Any] | None
+    progress: Mapping[str, Any] | None
+    usage: Mapping[str, Any] | None
+    cost: str | None
+    cached: bool
+    created_at: int
+    run_at: int | None
+    started_at: int | None
+    finished_at: int | None
+    next_attempt_at: int | None
+    parent_id: str | None
+    correlation_id: str
+    metadata: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """What a broker message says. It gives no right to the task: its holder must still claim."""
+
+    workspace: str
+    task_id: str
+    attempt: int
+    lane: str
+    priority: Priority
+    task_type: str
+    timeout: float
+    correlation_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """An agent's hold on one attempt: every write carries it, and a write with an old one changes nothing."""
+
+    workspace: str
+    task_id: str
+    attempt: int
+    lease: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A granted claim. `task.payload` is filled; `deadline_ms` is when this attempt's time limit ends."""
+
+    hold: Hold
+    task: Task
+    lease_expires_at: int
+    deadline_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an attempt did not complete. `lost` marks what the delivery lost (process or agent gone), not the handler."""
+
+    code: ErrorCode
+    message: str
+    retryable: bool
+    lost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSpec:
+    """What an agent declares when it registers. `workspace` None: shared by all workspaces."""
+
+    agent_id: str
+    capabilities: tuple[str, ...]
+    model: str = ""
+    workspace: str | None = None
+    concurrency: int = 1
+    labels: Mapping[str, str] = field(default_factory=dict)
+    version: str = ""
+    task_types: Mapping[str, Any] = field(default_factory=dict)
+    kind: str = "celery"
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """One agent as the registry has it; `running` are task ids, no more than a second old."""
+
+    agent_id: str
+    workspace: str | None
+    capabilities: tuple[str, ...]
+    model: str
+    status: AgentStatus
+    concurrency: int
+    running: tuple[str, ...]
+    breaker: str
+    labels: Mapping[str, str]
+    version: str
+    session: str
+    registered_at: int
+    last_heartbeat: int
+    completed: int
+    failed: int
+    lane: str
+    task_types: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """What an agent is told in answer to a heartbeat."""
+
+    cancel: tuple[str, ...]
+    lost: tuple[str, ...]
+    drain: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """All live agents of one pool with the same capabilities. `slots` counts what may take new work,
+    `running` and `tickets` are the leader's last count over all workspaces (at most a second old)."""
+
+    name: str
+    pool: str
+    capabilities: frozenset[str]
+    slots: int
+    running: int = 0
+    tickets: int = 0
+
+    @property
+    def free(self) -> int:
+        return max(0, self.slots - self.running)
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    items: tuple[T, ...]
+    next_cursor: str | None

@@ -1,0 +1,274 @@
+"""TaskScheduler: a task's life, from submit to its end. Decisions are made in the store's scripts; here they get names."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from random import Random
+
+import uuid_utils
+
+from aragora_cp.config import ControlPlaneConfig
+from aragora_cp.errors import (
+    AlreadyFinal,
+    BrokerUnavailable,
+    Conflict,
+    IdempotencyConflict,
+    MalformedRequest,
+    NotFound,
+    StaleAttempt,
+    TaskCancelled,
+)
+from aragora_cp.lanes import SHARED_POOL, agent_lane, serves
+from aragora_cp.model import AgentSpec, Claim, Failure, Hold, Lane, NewTask, Page, Task, TaskStatus, Ticket
+from aragora_cp.ports import LaneDirectory, TicketBroker
+from aragora_cp.store.agents import lanes_of
+from aragora_cp.store.records import MICROS, read_task
+from aragora_cp.store.tasks import Record, TaskStore
+
+log = logging.getLogger(__name__)
+
+
+def new_task_id() -> str:
+    """A UUIDv7 (RFC 9562): its order is the order of creation."""
+    return str(uuid_utils.uuid7())
+
+
+class TaskScheduler:
+    """Submits, claims, finishes and keeps tasks. Safe to share between threads.
+
+    Every method is one script, so it is done whole or not at all, and one round trip unless it says otherwise; tickets
+    that it lets out go to the broker after it. A ticket that cannot be sent is no error: the monitor sends it within
+    seconds. Raises StoreUnavailable from every method.
+    """
+
+    def __init__(
+        self,
+        store: TaskStore,
+        broker: TicketBroker,
+        directory: LaneDirectory,
+        config: ControlPlaneConfig,
+        *,
+        new_id: Callable[[], str] = new_task_id,
+        chance: Random | None = None,
+    ) -> None:
+        self._store = store
+        self._broker = broker
+        self._directory = directory
+        self._config = config
+        self._new_id = new_id
+        self._chance = chance or Random()  # noqa: S311 - spreads retries, guards nothing
+
+    # --- callers ---------------------------------------------------------------------------------------------------
+
+    def submit(self, new: NewTask, *, task_id: str | None = None) -> tuple[Task, bool]:
+        """Admit a task; answers it, and False when an earlier one answers for it (same idempotency key, or a cached
+        result). Two round trips: the script, and the ticket to the broker.
+
+        `task_id` makes the submit repeatable: the same id is admitted once. Raises IdempotencyConflict.
+        """
+        task_id = task_id or self._new_id()
+        cache = _cache_digest(new) if new.cache_ttl else ""
+        key = new.idempotency_key
+        admission = self._store.submit(
+            new,
+            task_id,
+            idempotency=(_sha256(key.encode()), _body_digest(new)) if key else None,
+            cache_digest=cache,
+            lanes=self._lanes_for(new.workspace, new.required_capabilities, new.agent_id),
+        )
+        if admission.outcome == "conflict":
+            raise IdempotencyConflict
+        self._send(admission.tickets)
+        task = read_task(new.workspace, admission.task_id, admission.record)
+        return replace(task, cached=admission.outcome == "cached"), admission.outcome == "created"
+
+    def get(self, workspace: str, task_id: str, *, with_payload: bool = False) -> Task:
+        """One task. Raises NotFound, also for another workspace's."""
+        record = self._store.get(workspace, task_id)
+        if record is None:
+            raise _no_task(task_id)
+        return read_task(workspace, task_id, record, with_payload=with_payload)
+
+    def list(
+        self,
+        workspace: str,
+        *,
+        status: TaskStatus | None = None,
+        task_type: str | None = None,
+        agent_id: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page[Task]:
+        """A page of tasks, newest first, without payloads and results. A page may be short and still have a cursor: it looks
+        at a bounded number of records. Raises MalformedRequest for a cursor that is not ours."""
+        after = None
+        if cursor is not None:
+            time, _, last = cursor.partition("-")
+            if not time.isdigit() or not last:
+                raise MalformedRequest("the cursor is not one of ours")
+            after = (time, last)
+        rows, following = self._store.page(
+            workspace, status=status, task_type=task_type, agent_id=agent_id, limit=limit, after=after
+        )
+        tasks = tuple(read_task(workspace, task_id, record) for task_id, record in rows)
+        return Page(tasks, f"{following[0]}-{following[1]}" if following else None)
+
+    def cancel(self, workspace: str, task_id: str, *, actor: str = "", correlation_id: str = "") -> Task:
+        """End a task that is not final, and its sub-tasks with it. A running one is told at once and by every heartbeat;
+        whatever its agent still writes is refused. Raises NotFound, AlreadyFinal. One script for each task it ends."""
+        outcome = self._store.cancel(workspace, task_id, actor, correlation_id)
+        if outcome.record is None:
+            raise _no_task(task_id)
+        if outcome.word == "final":
+            raise AlreadyFinal(f"the task has already ended: {outcome.record['status'].decode()}")
+        if outcome.agent_id:
+            self._broker.cancel(outcome.agent_id, task_id, outcome.attempt)
+        for child in outcome.children:
+            try:
+                self.cancel(workspace, child, actor=actor, correlation_id=correlation_id)
+            except (AlreadyFinal, NotFound):
+                continue
+        return read_task(workspace, task_id, outcome.record)
+
+    def rerun(self, workspace: str, task_id: str, *, actor: str = "", correlation_id: str = "") -> Task:
+        """Run a FAILED or CANCELLED task again, same id, fresh retry allowance. Raises NotFound, Conflict."""
+        task = self.get(workspace, task_id)
+        lanes = self._lanes_for(workspace, task.required_capabilities, task.target_agent_id)
+        answer = self._store.rerun(workspace, task_id, actor, correlation_id, lanes)
+        if answer.record is None:
+            raise _no_task(task_id)
+        if answer.word == "conflict":
+            raise Conflict(f"only a FAILED or CANCELLED task can run again; this one is {task.status}")
+        self._send(answer.tickets)
+        return read_task(workspace, task_id, answer.record)
+
+    def statuses(self, workspace: str, task_ids: Sequence[str]) -> list[TaskStatus | None]:
+        """The status of each; None where there is no such task."""
+        return self._store.statuses(workspace, task_ids)
+
+    # --- agents ----------------------------------------------------------------------------------------------------
+
+    def claim(self, hold: Hold, agent: AgentSpec) -> Claim | str:
+        """Take the attempt that a ticket names, under the lease token in `hold` (chosen by the agent, unguessable; the
+        same one again answers the same claim). Answers why not as a word: unknown, final, taken, stale-ticket, not-due,
+        incapable. Released tickets go out."""
+        lanes = lanes_of(agent)
+        answer = self._store.claim(hold, agent.agent_id, lanes[0].name, lanes)
+        self._send(answer.tickets)
+        if answer.record is None:
+            return answer.word
+        return Claim(
+            hold=hold,
+            task=read_task(hold.workspace, hold.task_id, answer.record, with_payload=True),
+            lease_expires_at=int(answer.record["lease_until"]),
+            deadline_ms=int(answer.record["deadline"]),
+        )
+
+    def progress(
+        self,
+        hold: Hold,
+        *,
+        percent: float | None = None,
+        message: str | None = None,
+        input_tokens: int = 0,
+        output_tokens: int = 0,
+        model: str = "",
+        cost: Decimal | str = "0",
+    ) -> None:
+        """Note progress (replaces) and usage (adds up; `cost` in the currency's unit). Raises TaskCancelled when the task
+        was cancelled, StaleAttempt when the attempt is not ours any more, NotFound."""
+        word = self._store.progress(
+            hold,
+            percent=percent,
+            message=message,
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+            model=model,
+            cost_micros=round(Decimal(cost) * MICROS),
+        )
+        if word == "unknown":
+            raise _no_task(hold.task_id)
+        if word == "cancelled":
+            raise TaskCancelled
+        if word == "stale":
+            raise StaleAttempt
+
+    def finish(self, hold: Hold, result: bytes, agent: AgentSpec) -> Task:
+        """Take a result (JSON) from the attempt that holds the task; the same result again is answered again. Raises
+        StaleAttempt, NotFound."""
+        answer = self._store.finish(hold, result, agent.agent_id, lanes_of(agent))
+        self._send(answer.tickets)
+        return self._answered(hold, answer.word, answer.record)
+
+    def fail(self, hold: Hold, failure: Failure, agent_id: str) -> Task:
+        """An attempt ended without a result: the answer is PENDING with `next_attempt_at` while retries are left, else
+        FAILED. Raises StaleAttempt, NotFound."""
+        answer = self._store.fail(hold, failure, agent_id, self._chance.random())
+        return self._answered(hold, answer.word, answer.record)
+
+    def hand_back(self, hold: Hold, agent: AgentSpec, *, awaits: Sequence[str] = ()) -> None:
+        """Give an attempt back without using up a retry. With `awaits` the task runs again when those sub-tasks are final,
+        else at once at its old place. Raises StaleAttempt, NotFound."""
+        answer = self._store.hand_back(hold, self._lanes_for(hold.workspace, (), None), awaits)
+        self._send(answer.tickets)
+        if answer.word == "unknown":
+            raise _no_task(hold.task_id)
+        if answer.word == "stale":
+            raise StaleAttempt
+
+    # --- inside ----------------------------------------------------------------------------------------------------
+
+    def _lanes_for(self, workspace: str, required: Sequence[str], agent_id: str | None) -> list[Lane]:
+        if agent_id is not None:
+            return [Lane(agent_lane(agent_id), workspace, frozenset(required), 1)]
+        return [
+            lane
+            for lane in self._directory.lanes()
+            if lane.slots > 0 and lane.pool in (SHARED_POOL, workspace) and serves(lane.capabilities, required)
+        ]
+
+    def _send(self, tickets: Sequence[Ticket]) -> None:
+        if not tickets:
+            return
+        try:
+            self._broker.send(tickets)
+        except BrokerUnavailable as error:
+            log.warning(
+                "tickets not sent, the monitor will send them",
+                extra={"count": len(tickets), "reason": str(error)},
+            )
+
+    def _answered(self, hold: Hold, word: str, record: Record | None) -> Task:
+        if record is None:
+            raise _no_task(hold.task_id)
+        if word == "stale":
+            raise StaleAttempt
+        return read_task(hold.workspace, hold.task_id, record)
+
+
+def _no_task(task_id: str) -> NotFound:
+    return NotFound(f"there is no task {task_id!r}")
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _cache_digest(new: NewTask) -> str:
+    """Equal for tasks whose result may stand for one another: same type, payload and capabilities."""
+    return _digest({"type": new.task_type, "caps": ",".join(sorted(new.required_capabilities))}, new.payload)
+
+
+def _body_digest(new: NewTask) -> str:
+    """Equal for submits that say the same thing, whoever sends them and under whatever correlation id."""
+    told = replace(new, payload=b"", correlation_id="", actor="", idempotency_key=None, metadata={})
+    return _digest({"task": repr(told), "metadata": repr(sorted(new.metadata.items()))}, new.payload)
+
+
+def _digest(told: Mapping[str, str], payload: bytes) -> str:
+    text = "\n".join(f"{name}={value}" for name, value in sorted(told.items()))
+    return _sha256(text.encode() + b"\0" + payload)

@@ -1,0 +1,67 @@
+"""The feed of tasks that became final: one connection, however many are waited for. Belongs to one event loop."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+
+import redis.asyncio
+
+from aragora_cp.config import ControlPlaneConfig
+from aragora_cp.model import TaskStatus
+from aragora_cp.store.connection import translated
+from aragora_cp.store.keys import workspace_keys
+
+TaskRef = tuple[str, str]  # workspace, task id
+
+
+class CompletionFeed:
+    """Subscriptions to single tasks. Raises StoreUnavailable from every method; a broken feed is closed and made anew."""
+
+    def __init__(self, config: ControlPlaneConfig) -> None:
+        timeout = config.redis_timeout
+        self._client = redis.asyncio.Redis.from_url(
+            config.redis_url, socket_timeout=timeout, socket_connect_timeout=timeout, health_check_interval=30
+        )
+        self._pubsub = self._client.pubsub()
+        self._prefix = config.key_prefix
+        self._refs: dict[str, TaskRef] = {}
+
+    async def subscribe(self, refs: Iterable[TaskRef]) -> None:
+        """Ask for these; each is confirmed by an item ``(ref, None)`` of `items`, after which no ending is missed."""
+        channels = {self._channel(ref): ref for ref in refs}
+        self._refs |= channels
+        with translated():
+            await self._pubsub.subscribe(*channels)
+
+    async def unsubscribe(self, refs: Iterable[TaskRef]) -> None:
+        channels = [self._channel(ref) for ref in refs]
+        for channel in channels:
+            self._refs.pop(channel, None)
+        with translated():
+            await self._pubsub.unsubscribe(*channels)
+
+    async def items(self) -> AsyncIterator[tuple[TaskRef, TaskStatus | None]]:
+        """A task with its final status as it ends, and a task with None when its subscription stands."""
+        while True:
+            with translated():
+                message = await self._pubsub.get_message(timeout=None)  # type: ignore[arg-type]
+            if message is None or message["type"] not in ("subscribe", "message"):
+                continue
+            ref = self._refs.get(message["channel"].decode())
+            if ref is not None:
+                yield ref, TaskStatus(message["data"].decode()) if message["type"] == "message" else None
+
+    async def statuses(self, refs: Sequence[TaskRef]) -> list[TaskStatus | None]:
+        """The status of each now, None where there is no such task. One round trip."""
+        with translated():
+            pipe = self._client.pipeline(transaction=False)
+            for workspace, task_id in refs:
+                pipe.hget(workspace_keys(self._prefix, workspace)("task", task_id), "status")
+            return [TaskStatus(found.decode()) if found else None for found in await pipe.execute()]
+
+    async def close(self) -> None:
+        await self._pubsub.aclose()  # type: ignore[no-untyped-call]
+        await self._client.aclose()
+
+    def _channel(self, ref: TaskRef) -> str:
+        return workspace_keys(self._prefix, ref[0])("done", ref[1])

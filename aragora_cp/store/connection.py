@@ -1,0 +1,78 @@
+"""The pool of connections, and the translation of the driver's errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import redis
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    ConnectionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TimeoutError,
+)
+from redis.retry import Retry
+
+from aragora_cp.config import ControlPlaneConfig
+from aragora_cp.errors import StoreUnavailable
+
+#: A server's own words for "not now": no write was made.
+_REFUSALS = (
+    "OOM",
+    "READONLY",
+    "MISCONF",
+    "LOADING",
+    "MASTERDOWN",
+    "NOREPLICAS",
+    "CLUSTERDOWN",
+    "TRYAGAIN",
+    "BUSY",
+)
+
+
+def connect(config: ControlPlaneConfig, *, pool_size: int | None = None) -> redis.Redis:
+    """A client over a bounded pool whose every wait is bounded by `redis_timeout`. Opens nothing yet.
+
+    A command is sent again after a connection error, so every script must give the same answer when it is run twice.
+    """
+    timeout = config.redis_timeout
+    keep: dict[str, Any] = {} if config.redis_url.startswith("unix:") else {"socket_keepalive": True}
+    pool = redis.BlockingConnectionPool.from_url(
+        config.redis_url,
+        max_connections=pool_size or config.redis_pool_size,
+        timeout=timeout,
+        socket_timeout=timeout,
+        socket_connect_timeout=timeout,
+        health_check_interval=30,
+        retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), retries=3),
+        retry_on_error=[ConnectionError, TimeoutError, BusyLoadingError],
+        client_name="aragora-cp",
+        **keep,
+    )
+    return redis.Redis(connection_pool=pool)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn "cannot reach it" and "it refuses writes" into StoreUnavailable; anything else is a fault of ours and stays."""
+    try:
+        yield
+    except (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, OutOfMemoryError) as error:
+        if isinstance(error, AuthenticationError):
+            raise StoreUnavailable("the store does not accept our credentials") from error
+        raise StoreUnavailable from error
+    except ResponseError as error:
+        text = str(error)
+        if any(word in text for word in _REFUSALS):
+            raise StoreUnavailable from error
+        raise
+
+
+__all__ = ["RedisError", "connect", "translated"]

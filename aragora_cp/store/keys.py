@@ -1,0 +1,85 @@
+"""Every key and channel name, for Python and for the scripts.
+
+All keys of a workspace share the hash tag ``{workspace}``, so one script touches one cluster slot; the fleet's own
+share ``{@}``, which no workspace can be called. The scripts get these same names from `lua_table`, so a name exists once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+#: name: template. `{}` are the parts a key is made from.
+WORKSPACE_KEYS: Mapping[str, str] = {
+    "task": "task:{}",  # hash: one record
+    "tasks": "tasks",  # zset by creation time: every record
+    "by": "by:{}",  # zset by time of entry: the records in one status
+    "seq": "seq",  # counter: a task's place in its class
+    "backlog": "backlog:{}:{}",  # zset by place: waiting, not released; capability key (or @agent), priority
+    "waiting": "waiting:{}",  # zset by place of the head: the backlogs of a priority that are not empty
+    "released": "released:{}:{}",  # zset by time: tickets out; lane, priority
+    "running": "running",  # zset by end of lease
+    "delayed": "delayed",  # zset by due time: backoff, delay, run_at
+    "deadlines": "deadlines",  # zset by end of queue_timeout
+    "awaiting": "awaiting:{}",  # set: sub-tasks that a parked task waits for
+    "children": "children:{}",  # set: sub-tasks of a task
+    "load": "load",  # hash: running:<lane>, tickets:<lane>
+    "idem": "idem:{}",  # string with expiry: digest and task of an idempotency key
+    "cache": "cache:{}",  # string with expiry: task whose result answers for a digest
+    "epoch": "epoch",  # the newest monitor leader seen here
+    "events": "events",  # stream
+    "audit": "audit",  # stream
+    "done": "done:{}",  # channel: a task became final
+}
+
+FLEET_KEYS: Mapping[str, str] = {
+    "agent": "agent:{}",  # hash: one agent
+    "agents": "agents:{}",  # zset, lexical: ids of a scope ("*": shared, or a workspace)
+    "beats": "agents:beats",  # zset by last heartbeat: agents that are not offline
+    "offline": "agents:offline",  # zset by time
+    "lanes": "lanes",  # hash: lane -> pool and capabilities
+    "slots": "lanes:slots",  # hash: lane -> slots that may take new work
+    "members": "lanes:members",  # hash: lane -> agents that are not offline
+    "lanes_load": "lanes:load",  # string: the leader's last count, JSON
+    "lanes_version": "lanes:version",  # counter: bumped by every change of lanes or slots
+    "active": "active",  # zset by next look of the monitor: workspaces with something to look at
+    "leader": "monitor:leader",  # string with expiry
+    "epoch": "monitor:epoch",  # counter: leaders so far
+    "tick": "monitor:tick",  # hash: last tick, end of the hold-off
+    "token": "token:{}",  # hash: one token
+    "tokens": "tokens:{}",  # zset, lexical: token ids of a scope
+    "probe": "probe:{}",  # string with expiry: written by readiness
+}
+
+
+class _Keys:
+    def __init__(self, root: str, templates: Mapping[str, str]) -> None:
+        self.root = root
+        self._templates = templates
+
+    def __call__(self, name: str, *parts: object) -> str:
+        """The key `name` made from `parts`. Raises KeyError for a name that is not in the table."""
+        return self.root + self._templates[name].format(*parts)
+
+
+def fleet_keys(prefix: str) -> _Keys:
+    return _Keys(f"{prefix}{{@}}:", FLEET_KEYS)
+
+
+def workspace_keys(prefix: str, workspace: str) -> _Keys:
+    """Keys of one workspace; there is no way to name one of its keys without naming the workspace."""
+    if not workspace:
+        raise ValueError("a workspace's keys need the workspace's name")
+    return _Keys(f"{prefix}{{{workspace}}}:", WORKSPACE_KEYS)
+
+
+def lua_table(templates: Mapping[str, str]) -> str:
+    """Lua source of a table `K` of functions that build the same keys below `KEYS[1]`, the root."""
+    lines = ["local K = {}"]
+    for name, template in templates.items():
+        parts = template.split("{}")
+        args = ", ".join(f"p{n}" for n in range(1, len(parts)))
+        pieces = [f"'{parts[0]}'"]
+        for n, part in enumerate(parts[1:], start=1):
+            pieces += [f"p{n}", *([f"'{part}'"] if part else [])]
+        lines.append(f"function K.{name}({args}) return KEYS[1] .. {' .. '.join(pieces)} end")
+    return "\n".join(lines)

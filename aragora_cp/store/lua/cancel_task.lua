@@ -1,0 +1,17 @@
+-- home: workspace
+-- Cancel a task that is not final. From here on every write of the agent that runs it is refused.
+-- KEYS[1]  the workspace's root
+-- ARGV     task, actor, correlation id
+-- Returns  {'cancelled' | 'final' | 'unknown', agent that runs it or '', attempt, children, record flat}
+local id = ARGV[1]
+local t = load_routing(id)
+if not t then return {'unknown'} end
+local children = redis.call('SMEMBERS', K.children(id))
+if MOVES[t.status].CANCELLED == nil then
+  audit(ARGV[2], 'task.cancel', id, 'already-final', ARGV[3])
+  return {'final', '', t.attempt, children, redis.call('HGETALL', K.task(id))}
+end
+local agent = t.status == 'RUNNING' and t.agent or ''
+finalise(id, t, 'CANCELLED')
+audit(ARGV[2], 'task.cancel', id, 'cancelled', ARGV[3])
+return {'cancelled', agent, t.attempt, children, redis.call('HGETALL', K.task(id))}

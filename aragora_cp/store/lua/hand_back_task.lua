@@ -1,0 +1,33 @@
+-- home: workspace
+-- An agent gives an attempt back without using up a retry: it stops, or the task waits for its sub-tasks.
+-- KEYS[1]  the workspace's root
+-- ARGV     task, attempt, lease, lanes JSON, window, then the sub-tasks to wait for (none: back to its place at once)
+-- Returns  {'pending' | 'stale' | 'unknown', tickets}
+local id, attempt, lease = ARGV[1], ARGV[2], ARGV[3]
+local tickets = {}
+local t, held = fence(id, attempt, lease)
+if held == 'unknown' then return {'unknown', tickets} end
+if held == 'closed' and t.status == 'PENDING' then return {'pending', tickets} end
+if held == 'late' then return {'pending', tickets} end
+if held ~= 'held' then
+  audit('agent', 'task.hand-back', id, 'stale-attempt', t.corr)
+  return {'stale', tickets}
+end
+back_to_pending(id, t, false)
+local open = 0
+for n = 6, #ARGV do
+  local status = redis.call('HGET', K.task(ARGV[n]), 'status')
+  if status == 'PENDING' or status == 'RUNNING' then
+    redis.call('SADD', K.awaiting(id), ARGV[n])
+    open = open + 1
+  end
+end
+if open > 0 then
+  put(id, t, 'parked', NOW, 'lane', '', 'waiting_since', '')
+  event('waiting-for-subtasks', id, t)
+else
+  enqueue(id, t)
+  event('handed-back', id, t)
+  place(t.prio, read_lanes(ARGV[4]), tonumber(ARGV[5]), tickets)
+end
+return {'pending', tickets}

@@ -1,0 +1,20 @@
+-- home: fleet
+-- An agent's process says goodbye (it stays listed as offline), or an operator removes the agent altogether.
+-- KEYS[1]  the fleet's root
+-- ARGV     agent id, session ('' any), remove (1/0)
+-- Returns  'left', 'stale' or 'unknown'
+local id = ARGV[1]
+local known = redis.call('HMGET', K.agent(id), 'session', 'scope')
+if not known[1] then return 'unknown' end
+if ARGV[2] ~= '' and known[1] ~= ARGV[2] then return 'stale' end
+recount(id, '', '0', 0)
+redis.call('ZREM', K.beats(), id)
+if ARGV[3] == '1' then
+  redis.call('ZREM', K.offline(), id)
+  redis.call('ZREM', K.agents(known[2]), id)
+  redis.call('DEL', K.agent(id))
+else
+  redis.call('ZADD', K.offline(), NOW, id)
+  redis.call('HSET', K.agent(id), 'running', '[]')
+end
+return 'left'

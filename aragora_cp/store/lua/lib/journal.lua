@@ -1,0 +1,11 @@
+-- What happened, in the same script as the change itself. Trimmed approximately: exact trimming costs more than it saves.
+local EVENTS_KEPT = 10000
+
+local function event(kind, id, t)
+  redis.call('XADD', K.events(), 'MAXLEN', '~', EVENTS_KEPT, '*',
+    'event', kind, 'task_id', id, 'status', t.status, 'attempt', t.attempt, 'agent_id', t.agent)
+end
+
+local function audit(actor, action, id, outcome, corr)
+  redis.call('XADD', K.audit(), '*', 'actor', actor, 'action', action, 'task_id', id, 'outcome', outcome, 'corr', corr)
+end

@@ -1,0 +1,94 @@
+-- How attempts and tasks end. Every ending of every script goes through here.
+
+-- Out of every place where a task can wait.
+local function leave_queue(id, t)
+  leave_backlog(id, t)
+  leave_window(id, t)
+  redis.call('ZREM', K.delayed(), id)
+  redis.call('ZREM', K.deadlines(), id)
+end
+
+local function count_running(lane_name, by)
+  if redis.call('HINCRBY', K.load(), 'running:' .. lane_name, by) <= 0 then
+    redis.call('HDEL', K.load(), 'running:' .. lane_name)
+  end
+end
+
+local function leave_lease(id, t)
+  if redis.call('ZREM', K.running(), id) == 1 then count_running(t.run_lane, -1) end
+end
+
+-- A parked parent runs again as soon as the last sub-task that it waits for is final.
+local function wake_parent(id, t)
+  if t.parent == '' then return end
+  if redis.call('SREM', K.awaiting(t.parent), id) == 0 then return end
+  if redis.call('SCARD', K.awaiting(t.parent)) > 0 then return end
+  local parent = load_routing(t.parent)
+  if parent and parent.status == 'PENDING' and parent.parked ~= '' then enqueue(t.parent, parent) end
+end
+
+local function finalise(id, t, to)
+  if t.status == 'RUNNING' then leave_lease(id, t) else leave_queue(id, t) end
+  move(id, t, to)
+  put(id, t, 'finished', NOW, 'closed', t.lease, 'due', '', 'parked', '')
+  redis.call('DEL', K.awaiting(id))
+  event(string.lower(to), id, t)
+  redis.call('PUBLISH', K.done(id), to)
+  wake_parent(id, t)
+end
+
+-- One line of a task's history, kept in its record: time, code, agent, whether it may be retried, message.
+local function note_attempt(id, t, code, message, retryable)
+  redis.call('HSET', K.task(id), 'h' .. t.attempt, table.concat({NOW, code, t.agent, retryable, message}, '|'))
+end
+
+local function fail_finally(id, t, code, message, retryable)
+  put(id, t, 'err_code', code, 'err_message', message, 'err_retryable', retryable)
+  finalise(id, t, 'FAILED')
+end
+
+-- Back to PENDING; the attempt number stays until the next claim. `keep` keeps the lease, so that a late result counts.
+local function back_to_pending(id, t, keep)
+  leave_lease(id, t)
+  move(id, t, 'PENDING')
+  if keep then put(id, t, 'agent', '') else put(id, t, 'agent', '', 'closed', t.lease, 'lease', '') end
+end
+
+-- The wait before the next retry: the n-th of the ceilings that were worked out at submit (the last one repeats).
+local function backoff_ms(t, chance)
+  local n, ceiling = 0, 0
+  for text in string.gmatch(t.backoff, '[^,]+') do
+    ceiling = tonumber(text)
+    if n >= tonumber(t.retries) then break end
+    n = n + 1
+  end
+  if t.jitter == '1' then ceiling = ceiling * chance end
+  return math.floor(ceiling)
+end
+
+-- Wait until `due`, in the store; never in an agent's memory.
+local function delay_until(id, t, due)
+  redis.call('ZADD', K.delayed(), due, id)
+  put(id, t, 'due', due, 'lane', '', 'waiting_since', '')
+end
+
+-- An attempt ended badly. One allowance for all reasons: what the handler did and what the delivery lost.
+-- lost '1': process or agent gone; it is tried again at once at its old place. Answers 'retry' or 'failed'.
+local function fail_attempt(id, t, code, message, retryable, lost, chance)
+  note_attempt(id, t, code, message, retryable)
+  if t.status ~= 'RUNNING' then return 'ignored' end
+  if lost == '1' then put(id, t, 'losses', tonumber(t.losses) + 1) end
+  if retryable ~= '1' or tonumber(t.retries) >= tonumber(t.max_retries) then
+    if lost == '1' and tonumber(t.losses) > 1 and tonumber(t.losses) == tonumber(t.retries) + 1 then
+      code, message = 'poisoned', 'every attempt took its agent\'s process down'
+    end
+    fail_finally(id, t, code, message, retryable)
+    return 'failed'
+  end
+  back_to_pending(id, t, lost == '1')
+  local due = NOW + backoff_ms(t, chance)
+  put(id, t, 'retries', tonumber(t.retries) + 1)
+  if lost == '1' then enqueue(id, t) else delay_until(id, t, due) end
+  event('retrying', id, t)
+  return 'retry'
+end

@@ -1,0 +1,22 @@
+-- home: workspace
+-- Note how far a running attempt is and what it has used so far. Usage adds up; the rest is replaced.
+-- KEYS[1]  the workspace's root
+-- ARGV     task, attempt, lease, percent ('' keeps), message ('' keeps), input tokens, output tokens, model ('' keeps),
+--          cost in millionths
+-- Returns  'noted', 'cancelled', 'stale' or 'unknown'
+local id, attempt, lease = ARGV[1], ARGV[2], ARGV[3]
+local t, held = fence(id, attempt, lease)
+if held == 'unknown' then return 'unknown' end
+if held ~= 'held' and held ~= 'late' then
+  if t.status == 'CANCELLED' and t.attempt == attempt then return 'cancelled' end
+  audit('agent', 'task.progress', id, 'stale-attempt', t.corr)
+  return 'stale'
+end
+if ARGV[4] ~= '' then redis.call('HSET', K.task(id), 'percent', ARGV[4]) end
+if ARGV[5] ~= '' then redis.call('HSET', K.task(id), 'note', ARGV[5]) end
+if ARGV[6] ~= '0' then redis.call('HINCRBY', K.task(id), 'input_tokens', ARGV[6]) end
+if ARGV[7] ~= '0' then redis.call('HINCRBY', K.task(id), 'output_tokens', ARGV[7]) end
+if ARGV[8] ~= '' then redis.call('HSET', K.task(id), 'model', ARGV[8]) end
+if ARGV[9] ~= '0' then redis.call('HINCRBY', K.task(id), 'cost', ARGV[9]) end
+if ARGV[4] ~= '' or ARGV[5] ~= '' then event('progress', id, t) end
+return 'noted'

@@ -1,0 +1,20 @@
+-- home: workspace
+-- A person lets a FAILED or CANCELLED task run again under its own id, with a fresh allowance; its history stays.
+-- KEYS[1]  the workspace's root
+-- ARGV     task, actor, correlation id, lanes JSON, window
+-- Returns  {'pending' | 'conflict' | 'unknown', tickets, record flat}
+local id = ARGV[1]
+local tickets = {}
+local t = load_routing(id)
+if not t then return {'unknown', tickets} end
+if t.status ~= 'FAILED' and t.status ~= 'CANCELLED' then
+  return {'conflict', tickets, redis.call('HGETALL', K.task(id))}
+end
+move(id, t, 'PENDING')
+put(id, t, 'retries', 0, 'losses', 0, 'lease', '', 'closed', '', 'agent', '', 'waited', 0, 'finished', '')
+redis.call('HDEL', K.task(id), 'err_code', 'err_message', 'err_retryable', 'percent', 'note')
+enqueue(id, t)
+event('rerun', id, t)
+audit(ARGV[2], 'task.retry', id, 'accepted', ARGV[3])
+place(t.prio, read_lanes(ARGV[4]), tonumber(ARGV[5]), tickets)
+return {'pending', tickets, redis.call('HGETALL', K.task(id))}

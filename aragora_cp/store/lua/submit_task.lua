@@ -1,0 +1,52 @@
+-- home: workspace
+-- Admit one task: record, place in its class, idempotency key, event and audit entry, or nothing at all; then release.
+-- KEYS[1]  the workspace's root
+-- ARGV[1]  control JSON: id, idem, idem_digest, idem_ms, cache, delay_ms, run_at, window, actor, parent
+-- ARGV[2]  JSON of the lanes that can serve it
+-- ARGV[3…] the record's fields and values, flat
+-- Returns  {'created' | 'existing' | 'cached' | 'conflict', task id, tickets, the answering record without its payload}.
+-- Run twice with one id it answers 'created' twice.
+local control = cjson.decode(ARGV[1])
+local id = control.id
+local tickets = {}
+local function answer(word, task) return {word, task, tickets, without(task, {payload = true})} end
+
+if redis.call('EXISTS', K.task(id)) == 1 then return answer('created', id) end
+if control.idem ~= '' then
+  local seen = redis.call('GET', K.idem(control.idem))
+  if seen then
+    local digest, earlier = string.match(seen, '^(%S+) (%S+)$')
+    if redis.call('EXISTS', K.task(earlier)) == 1 then
+      if digest ~= control.idem_digest then return answer('conflict', earlier) end
+      return answer('existing', earlier)
+    end
+  end
+end
+if control.cache ~= '' then
+  local earlier = redis.call('GET', K.cache(control.cache))
+  if earlier and redis.call('HGET', K.task(earlier), 'status') == 'COMPLETED' then return answer('cached', earlier) end
+end
+
+local fields = {}
+for n = 3, #ARGV do fields[#fields + 1] = ARGV[n] end
+redis.call('HSET', K.task(id), unpack(fields))
+redis.call('HSET', K.task(id), 'status', 'PENDING', 'created', NOW, 'seq', redis.call('INCR', K.seq()))
+redis.call('ZADD', K.tasks(), NOW, id)
+redis.call('ZADD', K.by('PENDING'), NOW, id)
+if control.idem ~= '' then
+  redis.call('SET', K.idem(control.idem), control.idem_digest .. ' ' .. id, 'PX', control.idem_ms)
+end
+if control.parent ~= '' then redis.call('SADD', K.children(control.parent), id) end
+
+local t = load_routing(id)
+event('submitted', id, t)
+audit(control.actor, 'task.submit', id, 'accepted', t.corr)
+local due = math.max(control.run_at, control.delay_ms > 0 and NOW + control.delay_ms or 0)
+if due > NOW then
+  delay_until(id, t, due)
+  redis.call('HSET', K.task(id), 'run_at', due)
+else
+  enqueue(id, t)
+  place(t.prio, read_lanes(ARGV[2]), control.window, tickets)
+end
+return answer('created', id)

@@ -1,0 +1,90 @@
+"""Loads `lua/*.lua` and runs them by digest. A script is its own text behind the shared fragments and the tables
+(keys, legal moves) rendered from their Python originals.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import redis
+from redis.exceptions import NoScriptError
+
+from aragora_cp.model import LEGAL_MOVES
+from aragora_cp.store.keys import FLEET_KEYS, WORKSPACE_KEYS, lua_table
+
+_LIBRARY = {
+    "workspace": ("clock", "record", "backlog", "windows", "journal", "lifecycle"),
+    "fleet": ("clock", "lanes"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    name: str
+    source: str
+    sha: str
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One run of a script: its root key (which decides the slot) and its arguments."""
+
+    script: Script
+    root: str
+    args: tuple[Any, ...]
+
+
+def _moves() -> str:
+    rows = (
+        f"  {status} = {{{', '.join(f'{to} = true' for to in sorted(targets))}}},"
+        for status, targets in LEGAL_MOVES.items()
+    )
+    return "\n".join(("local MOVES = {", *rows, "}"))
+
+
+@cache
+def script(name: str) -> Script:
+    """The script `lua/<name>.lua`. Its first line names its home: ``-- home: workspace`` or ``-- home: fleet``."""
+    folder = files("aragora_cp.store") / "lua"
+    body = (folder / f"{name}.lua").read_text()
+    home = body.split("\n", 1)[0].removeprefix("-- home:").strip()
+    parts = [lua_table(WORKSPACE_KEYS if home == "workspace" else FLEET_KEYS)]
+    if home == "workspace":
+        parts.append(_moves())
+    parts += [(folder / "lib" / f"{part}.lua").read_text() for part in _LIBRARY[home]]
+    source = "\n".join((*parts, body))
+    return Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+
+def run(client: redis.Redis, call: Call) -> Any:
+    """Run one script: one round trip, and a second the first time a server sees it."""
+    try:
+        return client.evalsha(call.script.sha, 1, call.root, *call.args)
+    except NoScriptError:
+        return client.eval(call.script.source, 1, call.root, *call.args)
+
+
+def run_all(client: redis.Redis, calls: Sequence[Call], extra: Iterable[tuple[Any, ...]] = ()) -> list[Any]:
+    """Run `extra` plain commands and then `calls` in one round trip; answers are the calls' own.
+
+    Not a transaction: each call stands for itself. Raises the first error of any of them, after all have run.
+    """
+    extra = list(extra)
+    pipe = client.pipeline(transaction=False)
+    for command in extra:
+        pipe.execute_command(*command)
+    for call in calls:
+        pipe.evalsha(call.script.sha, 1, call.root, *call.args)
+    answers = pipe.execute(raise_on_error=False)
+    for n, call in enumerate(calls, start=len(extra)):
+        if isinstance(answers[n], NoScriptError):
+            answers[n] = client.eval(call.script.source, 1, call.root, *call.args)
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise answer
+    return answers[len(extra) :]

@@ -1,0 +1,158 @@
+"""What the monitor does in the store: one method, one round trip."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+
+from aragora_cp.config import ControlPlaneConfig
+from aragora_cp.model import Lane, Ticket
+from aragora_cp.store import scripts
+from aragora_cp.store.agents import read_lanes
+from aragora_cp.store.connection import translated
+from aragora_cp.store.keys import fleet_keys, workspace_keys
+from aragora_cp.store.tasks import lanes_json, read_tickets
+
+#: Bound on each kind of repair in one look at one workspace: recovery is spread out, not one burst.
+MOST_PER_LOOK = 100
+MOST_WORKSPACES = 500
+MOST_AGENTS = 200
+#: An agent that has been offline for this long is forgotten.
+FORGET_AGENT_MS = 24 * 3600 * 1000
+#: A ticket that is missing from its queue is sent again when it is this old.
+RESEND_MS = 1500
+#: A ticket that waits in a busy lane goes to an idle one when it is this old.
+MOVE_MS = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Leadership:
+    """`epoch` 0: another monitor leads. `judge`: silence of agents may be held against them."""
+
+    epoch: int
+    judge: bool
+    new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """Workspaces to look at, each with the score it was found with, and the lanes as they are now."""
+
+    workspaces: tuple[tuple[str, float], ...]
+    lanes: tuple[Lane, ...]
+    now: int
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look at a workspace did. `next_look`: ms by the store's clock, 0 next tick, None never."""
+
+    workspace: str
+    next_look: int | None
+    tickets: tuple[Ticket, ...]
+    load: Mapping[str, int]
+    repairs: Mapping[str, int]
+
+
+class Deposed(Exception):
+    """Another monitor has taken over."""
+
+
+class SweepStore:
+    """Raises StoreUnavailable from every method, Deposed where it says so."""
+
+    def __init__(self, client: redis.Redis, config: ControlPlaneConfig) -> None:
+        self._client = client
+        self._config = config
+        self._keys = fleet_keys(config.key_prefix)
+
+    def lead(self, token: str, *, lease_ms: int, gap_ms: int) -> Leadership:
+        """Become or stay the leader, or learn that another one is."""
+        epoch, judge, new = self._run("lead_monitors", token, lease_ms, gap_ms, self._config.heartbeat_timeout_ms)
+        return Leadership(epoch, bool(judge), bool(new))
+
+    def resign(self, token: str) -> None:
+        """Let another monitor lead at once."""
+        self._run("resign_monitor", token)
+
+    def due(self, load: Mapping[str, int]) -> Due:
+        """What to look at now; lanes carry the counts in `load`."""
+        rows, lanes, slots, now = self._run("due_workspaces", MOST_WORKSPACES)
+        workspaces = tuple((rows[n].decode(), float(rows[n + 1])) for n in range(0, len(rows), 2))
+        found = read_lanes(_pairs(lanes), _pairs(slots), dict(load))
+        return Due(workspaces, tuple(found), now)
+
+    def retire(self, epoch: int) -> list[str]:
+        """Mark silent agents offline; answers which. Raises Deposed."""
+        answer = self._run("retire_agents", epoch, self._config.heartbeat_timeout_ms, FORGET_AGENT_MS, MOST_AGENTS)
+        if answer == b"deposed":
+            raise Deposed
+        return [agent_id.decode() for agent_id in answer]
+
+    def sweep(
+        self,
+        epoch: int,
+        workspaces: Sequence[str],
+        *,
+        judge: bool,
+        lanes: Sequence[Lane],
+        short: Sequence[str],
+        idle: Sequence[str],
+        now: int,
+        chance: float,
+    ) -> list[Look]:
+        """Look at each of `workspaces`, all in one round trip. Raises Deposed."""
+        retention = round(self._config.result_retention * 1000)
+        control = {
+            "epoch": epoch,
+            "judge": int(judge),
+            "window": self._config.window,
+            "most": MOST_PER_LOOK,
+            "grace": round(self._config.kill_grace * 1000),
+            "retention": retention,
+            "resend": RESEND_MS,
+            "move": MOVE_MS,
+            "short": list(short),
+            "idle": list(idle),
+            "audit_from": max(0, now - retention),
+        }
+        calls = []
+        for workspace in workspaces:
+            usable = [lane for lane in lanes if lane.pool in ("shared", workspace)]
+            root = workspace_keys(self._config.key_prefix, workspace).root
+            args = (json.dumps(control), lanes_json(usable), chance)
+            calls.append(scripts.Call(scripts.script("sweep_workspace"), root, args))
+        with translated():
+            answers = scripts.run_all(self._client, calls)
+        looks = []
+        for workspace, answer in zip(workspaces, answers, strict=True):
+            if answer[0] == b"deposed":
+                raise Deposed
+            _, next_look, tickets, load, repairs = answer
+            looks.append(
+                Look(
+                    workspace,
+                    None if next_look < 0 else next_look,
+                    read_tickets(workspace, tickets),
+                    {name.decode(): int(n) for name, n in _pairs(load).items()},
+                    {name.decode(): int(n) for name, n in _pairs(repairs).items()},
+                )
+            )
+        return looks
+
+    def schedule(self, load: Mapping[str, int] | None, looks: Sequence[tuple[str, float, float]]) -> None:
+        """Note the lanes' load (None keeps it) and when to look next: (workspace, score found, next score) each."""
+        rows = [part for row in looks for part in row]
+        self._run("schedule_looks", "" if load is None else json.dumps(dict(load)), *rows)
+
+    def _run(self, name: str, *args: Any) -> Any:
+        with translated():
+            return scripts.run(self._client, scripts.Call(scripts.script(name), self._keys.root, args))
+
+
+def _pairs(flat: Any) -> dict[bytes, Any]:
+    return flat if isinstance(flat, dict) else {flat[n]: flat[n + 1] for n in range(0, len(flat), 2)}

@@ -1,0 +1,356 @@
+"""Tasks in the store: one method, one script, one round trip (said where it is more)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+
+from aragora_cp.backoff import retry_ceilings
+from aragora_cp.config import ControlPlaneConfig
+from aragora_cp.lanes import capability_key
+from aragora_cp.model import Failure, Hold, Lane, NewTask, Priority, TaskStatus, Ticket
+from aragora_cp.store import scripts
+from aragora_cp.store.connection import translated
+from aragora_cp.store.keys import fleet_keys, workspace_keys
+
+Record = dict[str, bytes]
+
+#: The most records that one page looks at, however few of them match its filter.
+EXAMINED_PER_PAGE = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What became of a submit: `outcome` is created, existing, cached or conflict; the record is the answering task's."""
+
+    outcome: str
+    task_id: str
+    record: Record
+    tickets: tuple[Ticket, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A script's word, the record after it (None when there is none) and the tickets to send."""
+
+    word: str
+    record: Record | None = None
+    tickets: tuple[Ticket, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Cancellation:
+    """`word` is cancelled, final or unknown; `agent_id` is who ran it ('' nobody)."""
+
+    word: str
+    agent_id: str
+    attempt: int
+    children: tuple[str, ...]
+    record: Record | None
+
+
+class TaskStore:
+    """All of a workspace's task state. Raises StoreUnavailable from every method."""
+
+    def __init__(self, client: redis.Redis, config: ControlPlaneConfig) -> None:
+        self._client = client
+        self._config = config
+        self._active = fleet_keys(config.key_prefix)("active")
+
+    def submit(
+        self,
+        new: NewTask,
+        task_id: str,
+        *,
+        idempotency: tuple[str, str] | None,
+        cache_digest: str,
+        lanes: Sequence[Lane],
+    ) -> Admission:
+        """Admit one task. `idempotency` is (digest of the key, digest of the body). One round trip.
+
+        Sent twice under one id (a lost answer), it is admitted once.
+        """
+        control = {
+            "id": task_id,
+            "idem": idempotency[0] if idempotency else "",
+            "idem_digest": idempotency[1] if idempotency else "",
+            "idem_ms": round(self._config.idempotency_ttl * 1000),
+            "cache": cache_digest,
+            "delay_ms": round((new.delay or 0) * 1000),
+            "run_at": new.run_at_ms or 0,
+            "window": self._config.window,
+            "actor": new.actor,
+            "parent": new.parent_id or "",
+        }
+        call = self._call(
+            "submit_task",
+            new.workspace,
+            json.dumps(control),
+            lanes_json(lanes),
+            *_flat(_new_record(new, cache_digest)),
+        )
+        with translated():
+            # The monitor is told after the record is there: told before, it could look, find nothing, and look away.
+            pipe = self._client.pipeline(transaction=False)
+            pipe.evalsha(call.script.sha, 1, call.root, *call.args)
+            pipe.zadd(self._active, {new.workspace: 0}, lt=True)
+            answer, noted = pipe.execute(raise_on_error=False)
+            if isinstance(answer, redis.exceptions.NoScriptError):
+                answer = self._client.eval(call.script.source, 1, call.root, *call.args)
+                noted = self._client.zadd(self._active, {new.workspace: 0}, lt=True)
+            for each in (answer, noted):
+                if isinstance(each, Exception):
+                    raise each
+        word, answering, tickets, record = answer
+        return Admission(word.decode(), answering.decode(), as_record(record), read_tickets(new.workspace, tickets))
+
+    def claim(self, hold: Hold, agent_id: str, lane: str, lanes: Sequence[Lane]) -> Answer:
+        """Claim an attempt. `lanes`: the agent's own first, then its direct one. One round trip."""
+        answer = self._run(
+            "claim_task",
+            hold.workspace,
+            hold.task_id,
+            hold.attempt,
+            hold.lease,
+            agent_id,
+            lane,
+            lanes_json(lanes),
+            self._config.heartbeat_timeout_ms,
+            self._grace_ms,
+            self._config.window,
+        )
+        record = as_record(answer[2]) if len(answer) > 2 else None
+        return Answer(answer[0].decode(), record, read_tickets(hold.workspace, answer[1]))
+
+    def renew_calls(self, holds: Iterable[Hold]) -> list[tuple[list[Hold], scripts.Call]]:
+        """The calls that renew `holds`, one for each workspace; the registry sends them with its heartbeat."""
+        by_workspace: dict[str, list[Hold]] = {}
+        for hold in holds:
+            by_workspace.setdefault(hold.workspace, []).append(hold)
+        calls = []
+        for workspace, group in by_workspace.items():
+            args: list[Any] = [self._config.heartbeat_timeout_ms, self._grace_ms]
+            for hold in group:
+                args += (hold.task_id, hold.attempt, hold.lease)
+            calls.append((group, self._call("renew_leases", workspace, *args)))
+        return calls
+
+    def progress(
+        self,
+        hold: Hold,
+        *,
+        percent: float | None,
+        message: str | None,
+        input_tokens: int,
+        output_tokens: int,
+        model: str,
+        cost_micros: int,
+    ) -> str:
+        """Answers noted, cancelled, stale or unknown. One round trip."""
+        return self._run(
+            "report_progress",
+            hold.workspace,
+            hold.task_id,
+            hold.attempt,
+            hold.lease,
+            "" if percent is None else f"{percent:g}",
+            message or "",
+            input_tokens,
+            output_tokens,
+            model,
+            cost_micros,
+        ).decode()
+
+    def finish(self, hold: Hold, result: bytes, agent_id: str, lanes: Sequence[Lane]) -> Answer:
+        """Answers finished, stale or unknown. One round trip."""
+        answer = self._run(
+            "finish_task",
+            hold.workspace,
+            hold.task_id,
+            hold.attempt,
+            hold.lease,
+            result,
+            agent_id,
+            lanes_json(lanes),
+            self._config.window,
+        )
+        record = as_record(answer[2]) if len(answer) > 2 else None
+        return Answer(answer[0].decode(), record, read_tickets(hold.workspace, answer[1]))
+
+    def fail(self, hold: Hold, failure: Failure, agent_id: str, chance: float) -> Answer:
+        """Answers retry, failed, ignored, stale or unknown. One round trip."""
+        answer = self._run(
+            "fail_task",
+            hold.workspace,
+            hold.task_id,
+            hold.attempt,
+            hold.lease,
+            failure.code.value,
+            failure.message,
+            int(failure.retryable),
+            int(failure.lost),
+            chance,
+            agent_id,
+        )
+        return Answer(answer[0].decode(), as_record(answer[1]) if len(answer) > 1 else None)
+
+    def hand_back(self, hold: Hold, lanes: Sequence[Lane], awaits: Sequence[str] = ()) -> Answer:
+        """Answers pending, stale or unknown. One round trip."""
+        answer = self._run(
+            "hand_back_task",
+            hold.workspace,
+            hold.task_id,
+            hold.attempt,
+            hold.lease,
+            lanes_json(lanes),
+            self._config.window,
+            *awaits,
+        )
+        return Answer(answer[0].decode(), None, read_tickets(hold.workspace, answer[1]))
+
+    def cancel(self, workspace: str, task_id: str, actor: str, correlation_id: str) -> Cancellation:
+        """One round trip."""
+        answer = self._run("cancel_task", workspace, task_id, actor, correlation_id)
+        if answer[0] == b"unknown":
+            return Cancellation("unknown", "", 0, (), None)
+        children = tuple(child.decode() for child in answer[3])
+        return Cancellation(answer[0].decode(), answer[1].decode(), int(answer[2]), children, as_record(answer[4]))
+
+    def rerun(self, workspace: str, task_id: str, actor: str, correlation_id: str, lanes: Sequence[Lane]) -> Answer:
+        """Answers pending, conflict or unknown. Two round trips: the monitor is told after the record has changed."""
+        answer = self._run(
+            "rerun_task", workspace, task_id, actor, correlation_id, lanes_json(lanes), self._config.window
+        )
+        with translated():
+            self._client.zadd(self._active, {workspace: 0}, lt=True)
+        record = as_record(answer[2]) if len(answer) > 2 else None
+        return Answer(answer[0].decode(), record, read_tickets(workspace, answer[1]))
+
+    def get(self, workspace: str, task_id: str) -> Record | None:
+        """One round trip."""
+        key = workspace_keys(self._config.key_prefix, workspace)("task", task_id)
+        with translated():
+            record = {name.decode(): value for name, value in self._client.hgetall(key).items()}
+        return record or None
+
+    def statuses(self, workspace: str, task_ids: Sequence[str]) -> list[TaskStatus | None]:
+        """The status of each, None where there is no such task. One round trip."""
+        keys = workspace_keys(self._config.key_prefix, workspace)
+        with translated():
+            pipe = self._client.pipeline(transaction=False)
+            for task_id in task_ids:
+                pipe.hget(keys("task", task_id), "status")
+            return [TaskStatus(found.decode()) if found else None for found in pipe.execute()]
+
+    def page(
+        self,
+        workspace: str,
+        *,
+        status: TaskStatus | None,
+        task_type: str | None,
+        agent_id: str | None,
+        limit: int,
+        after: tuple[str, str] | None,
+    ) -> tuple[list[tuple[str, Record]], tuple[str, str] | None]:
+        """Newest first, without payloads and results; the second part is where the next page starts. One round trip."""
+        time, last = after or ("", "")
+        rows, next_time, next_id = self._run(
+            "list_tasks",
+            workspace,
+            status.value if status else "",
+            task_type or "",
+            agent_id or "",
+            limit,
+            time,
+            last,
+            EXAMINED_PER_PAGE,
+        )
+        found = [(task_id.decode(), as_record(flat)) for task_id, flat in rows]
+        return found, (next_time.decode(), next_id.decode()) if next_id else None
+
+    @property
+    def _grace_ms(self) -> int:
+        return round(self._config.kill_grace * 1000)
+
+    def _call(self, name: str, workspace: str, *args: Any) -> scripts.Call:
+        root = workspace_keys(self._config.key_prefix, workspace).root
+        return scripts.Call(scripts.script(name), root, args)
+
+    def _run(self, name: str, workspace: str, *args: Any) -> Any:
+        with translated():
+            return scripts.run(self._client, self._call(name, workspace, *args))
+
+
+def lanes_json(lanes: Iterable[Lane]) -> str:
+    """Lanes as the scripts read them."""
+    return json.dumps(
+        [
+            {
+                "name": lane.name,
+                "capabilities": sorted(lane.capabilities),
+                "slots": lane.slots,
+                "running": lane.running,
+                "tickets": lane.tickets,
+            }
+            for lane in lanes
+        ]
+    )
+
+
+def as_record(flat: Sequence[bytes] | Mapping[bytes, bytes]) -> Record:
+    """A hash's answer, flat or as a mapping, as a dictionary."""
+    if isinstance(flat, Mapping):
+        return {name.decode(): value for name, value in flat.items()}
+    return {flat[n].decode(): flat[n + 1] for n in range(0, len(flat), 2)}
+
+
+def read_tickets(workspace: str, rows: Sequence[Sequence[Any]]) -> tuple[Ticket, ...]:
+    return tuple(
+        Ticket(
+            workspace=workspace,
+            task_id=row[0].decode(),
+            attempt=row[1],
+            lane=row[2].decode(),
+            priority=Priority(row[3]),
+            task_type=row[4].decode(),
+            timeout=row[5] / 1000,
+            correlation_id=row[6].decode(),
+        )
+        for row in rows
+    )
+
+
+def _flat(record: Mapping[str, Any]) -> list[Any]:
+    return [part for pair in record.items() for part in pair]
+
+
+def _new_record(new: NewTask, cache_digest: str) -> dict[str, Any]:
+    record: dict[str, Any] = {
+        "type": new.task_type,
+        "prio": int(new.priority),
+        "caps": capability_key(new.required_capabilities),
+        "payload": new.payload,
+        "attempt": 0,
+        "retries": 0,
+        "losses": 0,
+        "max_retries": new.max_retries,
+        "backoff": ",".join(map(str, retry_ceilings(new.retry, new.max_retries))),
+        "jitter": int(new.retry.jitter),
+        "timeout": round(new.timeout * 1000),
+        "waited": 0,
+        "corr": new.correlation_id,
+        "actor": new.actor,
+    }
+    optional = {
+        "target": new.agent_id,
+        "queue_timeout": None if new.queue_timeout is None else round(new.queue_timeout * 1000),
+        "parent": new.parent_id,
+        "meta": json.dumps(dict(new.metadata)) if new.metadata else None,
+        "cache": cache_digest or None,
+        "cache_ms": round(new.cache_ttl * 1000) if new.cache_ttl else None,
+    }
+    return record | {name: value for name, value in optional.items() if value is not None}

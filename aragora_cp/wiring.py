@@ -1,0 +1,61 @@
+"""The one file that picks implementations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import redis
+
+from aragora_cp.config import ControlPlaneConfig
+from aragora_cp.engine.app import make_app
+from aragora_cp.engine.tickets import CeleryBroker
+from aragora_cp.ports import TicketBroker
+from aragora_cp.reconciler import Monitor
+from aragora_cp.registry import AgentRegistry
+from aragora_cp.scheduler import TaskScheduler
+from aragora_cp.store.agents import AgentStore
+from aragora_cp.store.completions import CompletionFeed
+from aragora_cp.store.connection import connect
+from aragora_cp.store.sweeps import SweepStore
+from aragora_cp.store.tasks import TaskStore
+from aragora_cp.store.tokens import TokenStore
+from aragora_cp.waiter import Waiter
+
+
+@dataclass(frozen=True)
+class ControlPlane:
+    """All parts of one process, over one pool of connections. Close it when done; do not carry it over a fork."""
+
+    config: ControlPlaneConfig
+    client: redis.Redis
+    broker: TicketBroker
+    registry: AgentRegistry
+    scheduler: TaskScheduler
+    tokens: TokenStore
+    waiter: Waiter
+
+    def monitor(self) -> Monitor:
+        return Monitor(SweepStore(self.client, self.config), self.broker, self.config)
+
+    def close(self) -> None:
+        """End the waits, the threads and the connections of this process."""
+        self.waiter.close()
+        self.broker.close()
+        self.client.close()
+
+
+def build(config: ControlPlaneConfig, *, broker: TicketBroker | None = None) -> ControlPlane:
+    """Put the parts together. Opens no connection yet."""
+    client = connect(config)
+    broker = broker or CeleryBroker(make_app(config))
+    tasks = TaskStore(client, config)
+    registry = AgentRegistry(AgentStore(client, config, tasks), config)
+    return ControlPlane(
+        config=config,
+        client=client,
+        broker=broker,
+        registry=registry,
+        scheduler=TaskScheduler(tasks, broker, registry, config),
+        tokens=TokenStore(client, config),
+        waiter=Waiter(lambda: CompletionFeed(config)),
+    )
