@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from workers.diffs import parse
+from workers.diffs import Line, parse
 from workers.findings import SEVERITIES, Finding, severity
 from workers.fragments import fragment
 from workers.lint import Report, Source, lint
@@ -28,12 +28,14 @@ class ReviewTooLargeError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class _Unit:
-    """Something to check in one piece. `added` leads to the file's line numbers; None: as they are, all
-    count.
+    """Something to check in one piece. `added` leads to the file's line numbers; None: as they are, all count.
+
+    `core`: what to check instead if this does not parse.
     """
 
     source: Source
-    added: Mapping[int, int] | None
+    added: Mapping[int, int] | None = None
+    core: _Unit | None = None
 
 
 def review_files(files: Sequence[Mapping[str, str]], *, deadline: float, progress: Progress) -> dict[str, Any]:
@@ -45,7 +47,7 @@ def review_files(files: Sequence[Mapping[str, str]], *, deadline: float, progres
     epoch.
     """
     python = [file for file in files if file["path"].endswith(_PYTHON)]
-    units = [_Unit(Source(file["path"], file["source"], whole=True), None) for file in python]
+    units = [_Unit(Source(file["path"], file["source"], whole=True)) for file in python]
     return _review(units, len(python), len(files) - len(python), deadline, progress)
 
 
@@ -62,13 +64,22 @@ def review_diff(diff: str, *, deadline: float, progress: Progress) -> dict[str, 
     for file in python:
         if file.created and len(file.hunks) == 1:
             text = "\n".join([*(line.text for line in file.hunks[0]), ""])
-            units.append(_Unit(Source(file.path, text, whole=True), None))
+            units.append(_Unit(Source(file.path, text, whole=True)))
             continue
-        for hunk in file.hunks:
-            part = fragment(hunk)
-            if part.added:
-                units.append(_Unit(Source(file.path, part.source, whole=False), part.added))
+        units += [_part(file.path, hunk) for hunk in file.hunks if any(line.added for line in hunk)]
     return _review(units, len(python), len(changed) - len(python), deadline, progress)
+
+
+def _part(path: str, hunk: Sequence[Line]) -> _Unit:
+    """A hunk to review. Its lines of context may start or end inside an expression or a string, which the lines that
+    matter need not do: these alone are its core."""
+    places = [place for place, line in enumerate(hunk) if line.added]
+    core, part = fragment(hunk[places[0] : places[-1] + 1]), fragment(hunk)
+    return _Unit(
+        Source(path, part.source, whole=False),
+        part.added,
+        _Unit(Source(path, core.source, whole=False), core.added),
+    )
 
 
 def _review(units: Sequence[_Unit], files: int, skipped: int, deadline: float, progress: Progress) -> dict[str, Any]:
@@ -77,8 +88,20 @@ def _review(units: Sequence[_Unit], files: int, skipped: int, deadline: float, p
         raise ReviewTooLargeError(f"{files} files with {size} characters; at most {MOST_FILES} with {MOST_CHARACTERS}")
     progress(10, f"checking {files} files")
     report = lint([unit.source for unit in units], deadline=deadline)
+    cores = {place: core for place in report.broken if (core := units[place].core)}
+    if cores:
+        progress(70, f"checking {len(cores)} hunks again without their context")
+    second = lint([core.source for core in cores.values()], deadline=deadline)
     progress(90, "sorting")
-    findings = sorted({*_remarks(units, report), *_syntax_errors(units, report)})
+    found: set[Finding] = set()
+    mended = {place for at, place in enumerate(cores) if at not in second.broken}
+    for place, unit in enumerate(units):
+        if place not in mended:
+            found.update(_findings(unit, place, report))
+    for at, (place, core) in enumerate(cores.items()):
+        if place in mended:
+            found.update(_findings(core, at, second))
+    findings = sorted(found)
     counts = Counter(finding.severity for finding in findings)
     shown = findings[:MOST_FINDINGS]
     return {
@@ -99,40 +122,32 @@ def _review(units: Sequence[_Unit], files: int, skipped: int, deadline: float, p
     }
 
 
-def _remarks(units: Sequence[_Unit], report: Report) -> list[Finding]:
-    """The checkers' remarks about lines under review; about syntax only where the whole file was seen."""
-    findings = []
-    for remark in report.remarks:
-        unit = units[remark.place]
-        if unit.added is None:
-            line: int | None = remark.line
-        elif remark.rule == "CP000":
-            line = min(unit.added.values())
-        elif remark.rule == "invalid-syntax" or remark.place in report.broken:
-            continue
-        else:
-            line = unit.added.get(remark.line)
-        if line is not None:
-            findings.append(Finding(unit.source.path, line, remark.rule, remark.message, severity(remark.rule)))
-    return findings
+def _findings(unit: _Unit, place: int, report: Report) -> Iterator[Finding]:
+    """What the report says about the lines of `unit` under review.
 
-
-def _syntax_errors(units: Sequence[_Unit], report: Report) -> list[Finding]:
-    """What the syntax tree checks add: errors that ruff let pass, and hunks that cannot be read by
-    themselves.
+    A whole file has its syntax errors from ruff, and from the tree checks what ruff let pass. Of a part that does not
+    parse nothing else is said: whatever the checkers made of it would be guesses.
     """
-    reported = {remark.place for remark in report.remarks if remark.rule == "invalid-syntax"}
-    findings = []
-    for place, (line, message) in report.broken.items():
-        unit = units[place]
-        path = unit.source.path
-        if unit.added is None:
-            if place not in reported:
-                findings.append(Finding(path, line, "invalid-syntax", message, "error"))
-        elif line in unit.added:
+    path = unit.source.path
+    remarks = report.remarks.get(place, [])
+    error = report.broken.get(place)
+    if unit.added is None:
+        for remark in remarks:
+            yield Finding(path, remark.line, remark.rule, remark.message, severity(remark.rule))
+        if error and all(remark.rule != "invalid-syntax" for remark in remarks):
+            yield Finding(path, error[0], "invalid-syntax", error[1], "error")
+        return
+    first = min(unit.added.values())
+    if error:
+        line, message = error
+        if line in unit.added:
             text = f"{message} (judged by this hunk alone)"
-            findings.append(Finding(path, unit.added[line], "invalid-syntax", text, "warning"))
+            yield Finding(path, unit.added[line], "invalid-syntax", text, "warning")
         else:
             text = f"this hunk cannot be read by itself ({message}): it was not reviewed"
-            findings.append(Finding(path, min(unit.added.values()), "CP001", text, "info"))
-    return findings
+            yield Finding(path, first, "CP001", text, "info")
+        return
+    for remark in remarks:
+        at = first if remark.rule == "CP000" else unit.added.get(remark.line)
+        if at is not None and remark.rule != "invalid-syntax":
+            yield Finding(path, at, remark.rule, remark.message, severity(remark.rule))

@@ -18,7 +18,7 @@ _SELECT = "E,F,W,B,S,UP,C4,SIM,PL,RUF,ASYNC,C901"
 _IGNORE = "PLR2004,RUF001,RUF002,RUF003"
 #: Rules that judge a name, a block or a file by lines that a hunk does not show.
 _NOT_IN_PARTS = (
-    "F401,F7,F811,F82,F84,E402,W292,W391,B007,B018,B024,B027,PLW0120,SIM,RUF,PLC,PLR,C901,ASYNC,"
+    "F401,F7,F811,F82,F84,E402,W292,W391,B007,B018,B024,B027,PLW0120,PLW0602,SIM,RUF,PLC,PLR,C901,ASYNC,"
     "PLE0116,PLE0117,PLE0118,PLE0604,PLE0605,PLE1142,PLE1700"
 )
 _LINE_LENGTH = 120
@@ -57,9 +57,9 @@ class Remark:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """`broken` maps the index of a source that does not parse to (line, message)."""
+    """Remarks by the index of their source; `broken` maps that of one that does not parse to (line, message)."""
 
-    remarks: list[Remark]
+    remarks: dict[int, list[Remark]]
     broken: dict[int, tuple[int, str]]
 
 
@@ -71,7 +71,10 @@ def lint(sources: Sequence[Source], *, deadline: float, now: Callable[[], float]
     """
     remarks, broken = _check_trees(sources, deadline, now)
     remarks += _check_rules(sources, range(len(sources)), deadline, now)
-    return Report(remarks, broken)
+    by_place: dict[int, list[Remark]] = {}
+    for remark in remarks:
+        by_place.setdefault(remark.place, []).append(remark)
+    return Report(by_place, broken)
 
 
 def _check_trees(

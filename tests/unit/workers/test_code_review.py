@@ -167,9 +167,11 @@ def test_a_diff_is_reviewed_where_it_adds_lines() -> None:
 def test_a_hunk_that_does_not_parse_is_judged_with_care() -> None:
     header = "--- a/m.py\n+++ b/m.py\n"
     broken = review_change(header + "@@ -4,2 +4,3 @@\n x = 1\n+def f(:\n y = 1\n")["findings"]
+    in_a_call = review_change(header + "@@ -4,2 +4,3 @@\n     b)\n+y = x == None\n f(a,\n")["findings"]
     inside_text = review_change(header + "@@ -4,2 +4,3 @@\n some prose in\n+a docstring\n here\n")["findings"]
 
     assert [(f["severity"], f["line"], f["rule"]) for f in broken] == [("warning", 5, "invalid-syntax")]
+    assert [(f["severity"], f["line"], f["rule"]) for f in in_a_call] == [("info", 5, "E711")]
     assert [(f["severity"], f["line"], f["rule"]) for f in inside_text] == [("info", 5, "CP001")]
 
 
