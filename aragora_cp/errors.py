@@ -4,6 +4,7 @@
     ├── ConfigError                  a setting is wrong (process exits, never seen over HTTP)
     ├── AgentError                   raised in an agent's process
     │   ├── RejectTask               a handler's own word: the task is at fault, final
+    │   ├── AttemptFailed            an attempt ended badly, with its reason as the record wants it
     │   ├── TaskCancelled            the task was cancelled or fenced off
     │   └── WaitWouldDeadlock        waiting here could never end
     ├── BrokerUnavailable            a ticket could not be sent; never seen over HTTP, the monitor sends it again
@@ -14,6 +15,8 @@
         ├── AlreadyFinal       409   ├── StaleAttempt      409   ├── StaleSession      409
         ├── AgentConflict      409   ├── PayloadTooLarge   413   ├── UnsupportedMediaType 415
         ├── InvalidRequest     422   └── StoreUnavailable  503
+
+Beside the tree stands StepAside, which is no error: it unwinds a handler that waits.
 
 `Refused.code` is the `code` of the HTTP contract's problems; `status` is its HTTP status. A driver's error is
 translated into one of these where it enters (the store), with the cause kept.
@@ -41,6 +44,26 @@ class AgentError(AragoraError):
 
 class RejectTask(AgentError):
     """The handler rejects this task: it is the task's fault, and trying again would not help."""
+
+
+class AttemptFailed(AgentError):
+    """This attempt ended without a result."""
+
+    def __init__(self, code: str, message: str, *, retryable: bool) -> None:
+        super().__init__(message)
+        self.code = code
+        self.retryable = retryable
+
+
+class StepAside(BaseException):
+    """The handler gives its slot back until its sub-tasks are final; it is then run again from its start.
+
+    Not an Exception, so that a handler's own `except Exception` lets it pass.
+    """
+
+    def __init__(self, task_ids: Sequence[str]) -> None:
+        super().__init__()
+        self.task_ids = tuple(task_ids)
 
 
 class TaskCancelled(AgentError):

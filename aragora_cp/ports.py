@@ -1,11 +1,12 @@
-"""The seams: what a lower layer asks of a higher one, or of something outside. Each has one contract suite in tests/contract."""
+"""The seams: what a lower layer asks of a higher one, or of something outside. Their contract suites: tests/contract."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
-from aragora_cp.model import Lane, Ticket
+from aragora_cp.config import ControlPlaneConfig
+from aragora_cp.model import AgentSpec, Beat, Claim, Failure, Hold, Lane, Task, Ticket
 
 
 class TicketBroker(Protocol):
@@ -40,3 +41,47 @@ class LaneDirectory(Protocol):
     def lanes(self) -> Sequence[Lane]:
         """Every lane with a live agent."""
         ...
+
+
+class AgentHost(Protocol):
+    """What the engine needs to know of the agent that it runs. One process-wide object, safe to carry over a fork."""
+
+    config: ControlPlaneConfig
+
+    @property
+    def spec(self) -> AgentSpec:
+        """The agent as it is registered."""
+        ...
+
+    @property
+    def scheduler(self) -> TaskOutcomes:
+        """This process's own scheduler; a forked child gets one of its own."""
+        ...
+
+    def prepare(self, *, node: str | None, concurrency: int | None, pool: str) -> str:
+        """Check the token, register, and answer the node's name; `node` is what the command line said. Raises AragoraError
+        when this process must not run as that agent."""
+        ...
+
+    def beat(self, holds: Sequence[Hold], *, completed: int, failed: int) -> Beat:
+        """One heartbeat. Raises StaleSession, NotFound, StoreUnavailable."""
+        ...
+
+    def leave(self) -> None:
+        """Say goodbye to the registry; best effort."""
+        ...
+
+    def perform(self, claim: Claim, interrupted: Callable[[], bool]) -> bytes:
+        """Run the handler; answers its result as JSON. `interrupted` says that the attempt was told to stop. Raises
+        AttemptFailed, StepAside, and whatever the handler raises."""
+        ...
+
+
+class TaskOutcomes(Protocol):
+    """The part of the scheduler that the engine reports to."""
+
+    def claim(self, hold: Hold, agent: AgentSpec) -> Claim | str: ...
+    def finish(self, hold: Hold, result: bytes, agent: AgentSpec) -> Task: ...
+    def fail(self, hold: Hold, failure: Failure, agent_id: str) -> Task: ...
+    def hand_back(self, hold: Hold, agent: AgentSpec, *, awaits: Sequence[str] = ()) -> None: ...
+    def get(self, workspace: str, task_id: str) -> Task: ...

@@ -1,0 +1,73 @@
+"""The Celery app, and its settings made from ControlPlaneConfig."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery
+from celery.signals import setup_logging
+
+from aragora_cp.config import ControlPlaneConfig
+from aragora_cp.telemetry.logs import configure_logging
+
+#: The one Celery task. What it does is in the record; Flower shows the task's type, which travels as its shadow name.
+TASK_NAME = "aragora_cp.run"
+
+#: Celery's four default priority steps on Redis, where 0 is first. RabbitMQ's 9 is first.
+PRIORITY_STEPS = (0, 3, 6, 9)
+
+
+def celery_settings(config: ControlPlaneConfig) -> dict[str, Any]:
+    """Celery's settings. Why each is what it is: docs/explanation/celery.md."""
+    url = config.effective_broker_url
+    on_redis = not url.startswith("amqp")
+    transport: dict[str, Any] = {}
+    if on_redis:
+        transport = {
+            "global_keyprefix": config.key_prefix,
+            "priority_steps": list(PRIORITY_STEPS),
+            "queue_order_strategy": "round_robin",
+            # The record is the truth and the monitor sends a lost ticket again: kombu's bookkeeping would buy nothing.
+            "ack_emulation": False,
+            "socket_timeout": config.redis_timeout,
+            "socket_connect_timeout": config.redis_timeout,
+            "socket_keepalive": not url.startswith("unix"),
+            "health_check_interval": 25,
+        }
+    return {
+        "broker_url": f"redis+socket:{url.removeprefix('unix:')}" if url.startswith("unix:") else url,
+        "broker_transport_options": transport,
+        "broker_connection_timeout": config.redis_timeout,
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "broker_channel_error_retry": True,
+        "task_acks_late": True,
+        "task_acks_on_failure_or_timeout": True,
+        "task_create_missing_queues": False,
+        "task_default_queue": "cp.unused",
+        "task_ignore_result": False,
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        "task_send_sent_event": False,
+        "worker_send_task_events": False,
+        "worker_prefetch_multiplier": 1,
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "worker_hijack_root_logger": False,
+        "worker_redirect_stdouts": False,
+        "worker_disable_rate_limits": True,
+        "worker_enable_remote_control": True,
+        "enable_utc": True,
+        "timezone": "UTC",
+    }
+
+
+def make_app(config: ControlPlaneConfig, *, backend: type | str = "disabled://") -> Celery:
+    """A Celery app for this control plane. Opens no connection."""
+    app = Celery("aragora_cp", backend=backend, set_as_current=False)
+    app.conf.update(celery_settings(config))
+
+    @setup_logging.connect(weak=False)
+    def _logging(**_: Any) -> None:
+        configure_logging(config, process="agent")
+
+    return app

@@ -1,0 +1,71 @@
+"""AgentRequest: a ticket in a worker's hands. The parent names the lease before the child claims with it."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from celery.exceptions import Ignore, InvalidTaskError
+from celery.worker.request import Request
+
+from aragora_cp.engine.interrupt import LEASE_LENGTH
+from aragora_cp.model import Hold
+
+
+class Outcomes:
+    """What this worker's attempts came to since the last heartbeat. Only its main process counts."""
+
+    def __init__(self) -> None:
+        self.completed = 0
+        self.failed = 0
+
+    def take(self) -> tuple[int, int]:
+        taken = (self.completed, self.failed)
+        self.completed = self.failed = 0
+        return taken
+
+
+outcomes = Outcomes()
+
+
+class AgentRequest(Request):
+    """Knows the hold that its attempt will have, so the parent can renew, stop and hand it back."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        match self.args:
+            case [str(workspace), str(task_id), int(attempt)] if task_id == self.id:
+                self.hold = Hold(workspace, task_id, attempt, secrets.token_hex(LEASE_LENGTH // 2))
+            case _:
+                raise InvalidTaskError("a ticket names a workspace, a task and an attempt")
+        self.ended = False
+        self.stop_at: float | None = None
+        # The child finds it on its task's request.
+        self._request_dict["lease"] = self.hold.lease
+
+    def acknowledge(self) -> None:
+        if not self.ended:
+            outcomes.completed += 1
+        self._end()
+        super().acknowledge()
+
+    def reject(self, requeue: bool = False) -> None:
+        self._end()
+        super().reject(requeue=requeue)
+
+    def on_failure(self, exc_info: Any, *args: Any, **kwargs: Any) -> Any:
+        ignored = isinstance(getattr(exc_info.exception, "exc", exc_info.exception), Ignore)
+        if not ignored and not self.ended:
+            outcomes.failed += 1
+        self._end()
+        return super().on_failure(exc_info, *args, **kwargs)
+
+    def on_timeout(self, soft: bool, timeout: float) -> Any:
+        if not soft:
+            if not self.ended:
+                outcomes.failed += 1
+            self._end()
+        return super().on_timeout(soft, timeout)
+
+    def _end(self) -> None:
+        self.ended = True

@@ -1,0 +1,140 @@
+"""AgentTask: the one Celery task. It claims before it runs, and reports through the result backend."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from billiard.exceptions import SoftTimeLimitExceeded
+from celery import Celery, Task
+from celery.exceptions import Ignore, Retry
+
+from aragora_cp.engine.app import TASK_NAME
+from aragora_cp.engine.interrupt import stoppable, was_stopped
+from aragora_cp.errors import (
+    AttemptFailed,
+    RejectTask,
+    StaleAttempt,
+    StepAside,
+    StoreUnavailable,
+    TaskCancelled,
+    WaitWouldDeadlock,
+)
+from aragora_cp.model import Claim, ErrorCode, Failure, Hold
+from aragora_cp.ports import AgentHost
+
+log = logging.getLogger(__name__)
+
+
+class AttemptEnded(Exception):
+    """What Celery, its events and its logs get to see of a failed attempt: its code, never the handler's own words."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Completed:
+    """A result on its way to the backend. Its repr is all that Celery's events and logs show of it."""
+
+    result: bytes
+
+    def __repr__(self) -> str:
+        return "COMPLETED"
+
+
+class AgentTask(Task):
+    """Runs one attempt. Bound to the AgentHost of its app."""
+
+    name = TASK_NAME
+    Request = "aragora_cp.engine.request:AgentRequest"
+    acks_late = True
+    ignore_result = False
+    max_retries = None
+    throws = (AttemptEnded,)  # logged in one line: the handler's own traceback is none of the log's business
+
+    host: AgentHost
+
+    def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
+        """Claim the attempt; raises Ignore when there is nothing to claim, and the ticket has served its purpose."""
+        hold = Hold(args[0], args[1], args[2], self.request.lease)
+        try:
+            claim = self.host.scheduler.claim(hold, self.host.spec)
+        except StoreUnavailable:
+            # The monitor sends another ticket when the store is back.
+            log.warning("ticket dropped: the store is away", extra={"task_id": task_id})
+            raise Ignore from None
+        if isinstance(claim, str):
+            log.info("ticket dropped", extra={"task_id": task_id, "attempt": hold.attempt, "reason": claim})
+            raise Ignore
+        self.request.claim = claim
+
+    def run(self, workspace: str, task_id: str, attempt: int) -> Completed:
+        """The attempt: its handler's result, or a reason that the backend reports."""
+        claim: Claim = self.request.claim
+        try:
+            with stoppable(claim.hold.lease):
+                return Completed(self.host.perform(claim, lambda: was_stopped(claim.hold.lease)))
+        except StepAside as aside:
+            self._hand_back(claim.hold, aside.task_ids)
+            raise Ignore from None
+        except (TaskCancelled, StaleAttempt):
+            log.info("attempt given up: cancelled, or no longer ours", extra={"task_id": task_id, "attempt": attempt})
+            raise Ignore from None
+        except BaseException as error:
+            if isinstance(error, SystemExit) and _killed_by_signal(error):
+                raise
+            failure = failure_of(error)
+            level = logging.INFO if isinstance(error, AttemptFailed | RejectTask) else logging.WARNING
+            log.log(level, "attempt failed", exc_info=error, extra={"task_id": task_id, "code": failure.code.value})
+        self._end(failure, claim)
+
+    def retry(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Raises Celery's Retry; the waiting time is kept in the store, worked out by its script, not in this process."""
+        raise Retry(exc=kwargs.get("exc"), when=None)
+
+    def _end(self, failure: Failure, claim: Claim) -> NoReturn:
+        self.request.failure = failure
+        ended = AttemptEnded(failure.code.value)
+        if failure.retryable and claim.task.retries < claim.task.max_retries:
+            self.retry(exc=ended)
+        raise ended
+
+    def _hand_back(self, hold: Hold, awaits: tuple[str, ...]) -> None:
+        try:
+            self.host.scheduler.hand_back(hold, self.host.spec, awaits=awaits)
+        except StaleAttempt:
+            log.info("attempt no longer ours", extra={"task_id": hold.task_id})
+
+
+def failure_of(error: BaseException) -> Failure:
+    """The reason that the record gives for an exception of a handler."""
+    match error:
+        case AttemptFailed():
+            return Failure(ErrorCode(error.code), str(error), error.retryable)
+        case SoftTimeLimitExceeded():
+            return Failure(ErrorCode.TIMEOUT, "the attempt ran longer than its time limit", True)
+        case RejectTask():
+            return Failure(ErrorCode.HANDLER_ERROR, _words(error), False)
+        case WaitWouldDeadlock():
+            return Failure(ErrorCode.HANDLER_ERROR, _words(error), False)
+        case _:
+            return Failure(ErrorCode.HANDLER_ERROR, f"{type(error).__name__}: {_words(error)}".rstrip(": "), True)
+
+
+def _words(error: BaseException) -> str:
+    try:
+        text = str(error)
+    except Exception:
+        return "(an exception that cannot be printed)"
+    text = text.encode("utf-8", "replace").decode()
+    return text if len(text) <= 2000 else f"{text[:2000]}…"
+
+
+def _killed_by_signal(error: SystemExit) -> bool:
+    """billiard turns a signal that ends the child into ``sys.exit(signal number - 256)``."""
+    return isinstance(error.code, int) and -256 < error.code <= -256 + 64
+
+
+def register_task(app: Celery, host: AgentHost) -> None:
+    """Make `app` able to run tasks for `host`."""
+    task = app.register_task(AgentTask())
+    task.host = host
