@@ -9,6 +9,7 @@ import redis
 
 from aragora_cp.config import ControlPlaneConfig
 from aragora_cp.model import Role
+from aragora_cp.store import scripts
 from aragora_cp.store.connection import translated
 from aragora_cp.store.keys import fleet_keys
 
@@ -28,7 +29,7 @@ class TokenRecord:
 
 
 class TokenStore:
-    """Raises StoreUnavailable from every method; one round trip each."""
+    """Raises StoreUnavailable from every method; one round trip each, said where it is more."""
 
     def __init__(self, client: redis.Redis, config: ControlPlaneConfig) -> None:
         self._client = client
@@ -84,12 +85,10 @@ class TokenStore:
         ), now
 
     def revoke(self, token_id: str) -> bool:
-        """False when there is no such token. Two round trips."""
+        """False when there is no such token."""
+        call = scripts.Call(scripts.script("revoke_token"), self._keys.root, (token_id,))
         with translated():
-            if not self._client.exists(self._keys("token", token_id)):
-                return False
-            self._client.hset(self._keys("token", token_id), "revoked_at", self.now())
-        return True
+            return bool(scripts.run(self._client, call))
 
     def now(self) -> int:
         """The store's time in ms."""

@@ -1,0 +1,31 @@
+"""What each role may do: one table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aragora_cp.errors import Forbidden
+from aragora_cp.model import Caller, Role
+
+#: Role of a token: the roles whose calls it may make. `admin` is the platform's and may do everything; `operator`
+#: everything inside its workspace; an agent makes the calls of agents and reads nothing else.
+GRANTS: Mapping[Role, frozenset[Role]] = {
+    Role.ADMIN: frozenset(Role),
+    Role.OPERATOR: frozenset({Role.OPERATOR, Role.SUBMITTER, Role.VIEWER, Role.AGENT}),
+    Role.SUBMITTER: frozenset({Role.SUBMITTER, Role.VIEWER}),
+    Role.VIEWER: frozenset({Role.VIEWER}),
+    Role.AGENT: frozenset({Role.AGENT}),
+}
+
+#: A call of this role shows the payload of a task; a viewer sees everything but the payload.
+READS_PAYLOADS = Role.SUBMITTER
+
+
+def allows(role: Role, needed: Role) -> bool:
+    return needed in GRANTS[role]
+
+
+def require(caller: Caller, needed: Role) -> None:
+    """Raises Forbidden when the caller's role does not include `needed`."""
+    if not allows(caller.role, needed):
+        raise Forbidden(f"this call needs the role {needed}; the token has {caller.role}")
