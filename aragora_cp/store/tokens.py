@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import redis
 
@@ -48,7 +48,7 @@ class TokenStore:
         """Enter a new token; the store's clock says when. Two round trips."""
         with translated():
             created = self.now()
-            fields: Mapping[str, str | int] = {
+            fields: dict[Any, Any] = {
                 "workspace": workspace or "",
                 "role": role.value,
                 "name": name,
@@ -57,7 +57,7 @@ class TokenStore:
                 "expires_at": expires_at or "",
             }
             pipe = self._client.pipeline(transaction=True)
-            pipe.hset(self._keys("token", token_id), mapping=dict(fields))
+            pipe.hset(self._keys("token", token_id), mapping=fields)
             pipe.zadd(self._keys("tokens", workspace or "*"), {token_id: 0})
             pipe.execute()
         return TokenRecord(token_id, workspace, role, name, digest, created, expires_at, None)

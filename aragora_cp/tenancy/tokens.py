@@ -97,8 +97,8 @@ class TokenIssuer:
     def issue(
         self, *, workspace: str | None, role: Role, name: str = "", expires_in: float | None = None
     ) -> IssuedToken:
-        """A token of `workspace` (None: of the platform), valid for `expires_in` seconds by the store's clock (None: for
-        ever). Raises InvalidRequest, StoreUnavailable. Two round trips, three with `expires_in`."""
+        """A token of `workspace` (None: of the platform), valid for `expires_in` seconds by the store's clock (None:
+        for ever). Raises InvalidRequest, StoreUnavailable. Two round trips, three with `expires_in`."""
         errors: dict[str, list[str]] = {}
         if workspace is not None and (not WORKSPACE.fullmatch(workspace) or workspace in RESERVED_WORKSPACES):
             errors["workspace"] = ["must be 1 to 63 of a-z, 0-9 and -, and not a reserved word"]

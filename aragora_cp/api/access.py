@@ -1,0 +1,62 @@
+"""Which role an operation needs, stated where it stands; and the guard that sees to it. What says nothing is closed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import structlog
+from flask import Flask, current_app, g, request
+
+from aragora_cp.api.services import services
+from aragora_cp.errors import Refused
+from aragora_cp.model import Role
+from aragora_cp.tenancy.roles import require
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+_MARK = "needs_role"
+#: Where an operation leaves what the OpenAPI document says of it; `openapi.document` takes it out again.
+REFUSALS_NOTE = "x-refusals"
+ROLE_NOTE = "x-role"
+#: The mark of what anyone may call.
+_ANYONE = "anyone"
+
+
+def requires(role: Role, *refusals: type[Refused]) -> Callable[[View], View]:
+    """This operation needs `role`. `refusals`: those of its own, beside the ones that follow from its shape."""
+    return _marked(role, {ROLE_NOTE: role.value, "security": [{"bearer": []}], REFUSALS_NOTE: list(refusals)})
+
+
+def public(view: View) -> View:
+    """Anyone may call this."""
+    return _marked(_ANYONE, {"security": []})(view)
+
+
+def guard(app: Flask) -> None:
+    """Let no request of `app` reach an operation that its caller may not use. Comes before a body is read."""
+    app.before_request(_let_in)
+
+
+def _marked(mark: str, notes: Mapping[str, Any]) -> Callable[[View], View]:
+    def decorate(view: View) -> View:
+        docs: dict[str, Any] = {**view.__dict__.get("_apidoc", {})}
+        docs["manual_doc"] = {"operationId": view.__name__, **docs.get("manual_doc", {}), **notes}
+        view.__dict__.update({_MARK: mark, "_apidoc": docs})
+        return view
+
+    return decorate
+
+
+def _let_in() -> None:
+    if request.endpoint is None:
+        return  # there is no such path, or not with this method: the router answers
+    needed = getattr(current_app.view_functions[request.endpoint], _MARK, None)
+    if needed == _ANYONE:
+        return
+    if not isinstance(needed, Role):
+        raise TypeError(f"the operation {request.endpoint} does not say who may call it")
+    tenant = services().tenancy.enter(request.headers, g.correlation_id)
+    g.tenant = tenant
+    g.bound |= structlog.contextvars.bind_contextvars(workspace=tenant.workspace, token_id=tenant.caller.token_id)
+    require(tenant.caller, needed)

@@ -1,0 +1,50 @@
+"""create_app: the Flask application over one ControlPlane."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flask import Flask
+
+from aragora_cp.api import access, agents, health, openapi, problems, reports, tasks, tracing
+from aragora_cp.api.bodies import ENVELOPE_BYTES
+from aragora_cp.api.services import Services, install
+from aragora_cp.api.waits import Waits
+from aragora_cp.store.probes import StoreProbes
+from aragora_cp.tenancy.middleware import TenancyMiddleware
+from aragora_cp.tenancy.tokens import Authenticator
+
+if TYPE_CHECKING:
+    from aragora_cp.wiring import ControlPlane
+
+BASE = "/api/control-plane"
+
+
+def create_app(plane: ControlPlane) -> Flask:
+    """The application; any number may share one `plane`. Opens no connection yet.
+
+    `services(app).close()` ends its waits; the plane stays the caller's.
+    """
+    app = Flask(__name__, static_folder=None)
+    app.config.update(
+        openapi.settings(),
+        MAX_CONTENT_LENGTH=plane.config.max_payload_bytes + ENVELOPE_BYTES,
+        PROVIDE_AUTOMATIC_OPTIONS=False,
+    )
+    tenancy = TenancyMiddleware(Authenticator(plane.tokens))
+    install(app, Services(plane, tenancy, StoreProbes(plane.config), Waits(plane.waiter)))
+    tracing.trace(app)
+    access.guard(app)
+    problems.register(app)
+    api = openapi.ControlPlaneApi(app)
+    for blueprint, path in (
+        (tasks.blueprint, "/tasks"),
+        (reports.blueprint, "/tasks"),
+        (agents.blueprint, "/agents"),
+        (health.blueprint, ""),
+    ):
+        api.register_blueprint(blueprint, url_prefix=BASE + path)
+    for view in (health.livez, health.readyz):
+        app.add_url_rule(f"/{view.__name__}", f"root-{view.__name__}", view, methods=["GET"])
+    openapi.serve(app, api, (BASE, ""))
+    return app

@@ -1,0 +1,89 @@
+"""Records as the HTTP contract shows them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from aragora_cp.api.sessions import session_of
+from aragora_cp.model import Agent, Page, Task
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def moment(ms: int | None) -> str | None:
+    """ISO 8601 in UTC with milliseconds and Z."""
+    if ms is None:
+        return None
+    return (_EPOCH + timedelta(milliseconds=ms)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def task_view(task: Task, *, payload: bool = False) -> dict[str, Any]:
+    """One task; with its payload when `payload`."""
+    shown: dict[str, Any] = {
+        "task_id": task.task_id,
+        "workspace": task.workspace,
+        "task_type": task.task_type,
+        "status": task.status.value,
+        "priority": task.priority.label,
+        "required_capabilities": list(task.required_capabilities),
+        "attempt": task.attempt,
+        "max_retries": task.max_retries,
+        "agent_id": task.agent_id,
+        "result": task.result,
+        "error": _error_view(task.error),
+        "progress": task.progress,
+        "usage": task.usage,
+        "cost": task.cost,
+        "cached": task.cached,
+        "created_at": moment(task.created_at),
+        "run_at": moment(task.run_at),
+        "started_at": moment(task.started_at),
+        "finished_at": moment(task.finished_at),
+        "next_attempt_at": moment(task.next_attempt_at),
+        "correlation_id": task.correlation_id,
+        "metadata": dict(task.metadata),
+    }
+    if payload:
+        shown["payload"] = task.payload
+    return shown
+
+
+def listed_task_view(task: Task) -> dict[str, Any]:
+    """One task of a page: without payload and result, which a page does not read."""
+    shown = task_view(task)
+    del shown["result"]
+    return shown
+
+
+def agent_view(agent: Agent, running: tuple[str, ...] | None = None) -> dict[str, Any]:
+    """One agent; `running` in place of all that it runs."""
+    return {
+        "agent_id": agent.agent_id,
+        "workspace": agent.workspace,
+        "capabilities": list(agent.capabilities),
+        "model": agent.model,
+        "status": agent.status.value,
+        "concurrency": agent.concurrency,
+        "running": list(agent.running if running is None else running),
+        "breaker": agent.breaker,
+        "labels": dict(agent.labels),
+        "version": agent.version,
+        "session": session_of(agent),
+        "registered_at": moment(agent.registered_at),
+        "last_heartbeat": moment(agent.last_heartbeat),
+        "completed": agent.completed,
+        "failed": agent.failed,
+    }
+
+
+def page_view(page: Page[Any], items: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"items": items, "next_cursor": page.next_cursor}
+
+
+def _error_view(error: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if error is None:
+        return None
+    history = [{**entry, "at": moment(entry["at"])} for entry in error["history"]]
+    return {**error, "history": history}
