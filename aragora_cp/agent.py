@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from aragora_cp.agent_host import Handler, LocalAgentHost
 from aragora_cp.config import ControlPlaneConfig
 from aragora_cp.context import Context
+from aragora_cp.engine.app import run_worker
 from aragora_cp.errors import ConfigError
 from aragora_cp.lanes import AGENT_ID, TASK_TYPE, canonical
 
@@ -40,7 +41,8 @@ class Agent:
         concurrency: int | None = None,
         labels: Mapping[str, str] | None = None,
     ) -> None:
-        """`agent_id` defaults to ``<module>-<host>-<n>`` with the first n that is free; `concurrency` (tasks at once) to 1.
+        """`agent_id` defaults to ``<module>-<host>-<n>`` with the first n that is free; `concurrency` (tasks at once)
+        to 1.
         Every argument can be overridden where the agent is started. Raises ConfigError."""
         if agent_id is not None and not AGENT_ID.fullmatch(agent_id):
             raise ConfigError(f"{agent_id!r} is not an agent id: 1 to 128 of letters, digits and . _ - are")
@@ -62,7 +64,8 @@ class Agent:
     def task(self, task_type: str, *, schema: Any = None) -> Callable[[F], F]:
         """Make a function the handler of `task_type`: ``handler(payload, ctx)`` answers JSON; it may be ``async``.
 
-        `schema` is a marshmallow Schema, class or instance: a payload that does not fit fails as `invalid-payload`, without
+        `schema` is a marshmallow Schema, class or instance: a payload that does not fit fails as `invalid-payload`,
+        without
         retries, and the handler gets the loaded one. Raises ConfigError for a bad or doubled name.
         """
         if not TASK_TYPE.fullmatch(task_type):
@@ -102,18 +105,8 @@ class Agent:
         if pool not in ("prefork", "threads"):
             raise ConfigError(f"the pool must be prefork or threads, not {pool!r}")
         host = LocalAgentHost(self, config or ControlPlaneConfig.from_env(), agent_id=agent_id, token=token)
-        app = self._app = host.make_app()
-        argv = ["worker", f"--pool={pool}", "--without-gossip", "--without-mingle", "--loglevel=INFO"]
-        if concurrency is not None:
-            argv.append(f"--concurrency={concurrency}")
-        try:
-            app.worker_main(argv)
-        except SystemExit as end:
-            if isinstance(end.code, str):
-                print(end.code, file=sys.stderr)  # noqa: T201 - the one line that says why the worker did not start
-                return 1
-            return int(end.code or 0)
-        return 0
+        self._app = host.make_app()
+        return run_worker(self._app, pool=pool, concurrency=concurrency)
 
 
 def _callers_module() -> str:

@@ -102,9 +102,9 @@ class LocalAgentHost:
         self._spec = self._enter(draft) if named else self._enter_numbered(draft)
         return self._spec.agent_id
 
-    def beat(self, holds: Sequence[Hold], *, completed: int, failed: int) -> Beat:
+    def beat(self, holds: Sequence[Hold], *, completed: int, failed: int, stuck: int) -> Beat:
         return self._parts().registry.heartbeat(
-            self.spec.agent_id, self._session, holds, completed=completed, failed=failed
+            self.spec.agent_id, self._session, holds, completed=completed, failed=failed, stuck=stuck
         )
 
     def leave(self) -> None:

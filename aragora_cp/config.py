@@ -13,6 +13,8 @@ from urllib.parse import urlsplit, urlunsplit
 from aragora_cp.errors import ConfigError
 
 ENV_PREFIX = "ARAGORA_CP_"
+#: Names below the prefix that are no settings: the command line finds a running control plane by them.
+OTHER_VARIABLES = ("ARAGORA_CP_URL", "ARAGORA_CP_TOKEN", "ARAGORA_CP_WORKSPACE")
 
 _REDIS_SCHEMES = ("redis", "rediss", "unix")
 _BROKER_SCHEMES = (*_REDIS_SCHEMES, "amqp", "amqps")
@@ -143,8 +145,8 @@ class ControlPlaneConfig:
         source = dict(os.environ if environ is None else environ)
         known = {ENV_PREFIX + f.name.upper(): f for f in fields(cls)}
         for name in sorted(source):
-            if name.startswith(ENV_PREFIX) and name not in known:
-                meant = difflib.get_close_matches(name, known, n=1)
+            if name.startswith(ENV_PREFIX) and name not in known and name not in OTHER_VARIABLES:
+                meant = difflib.get_close_matches(name, [*known, *OTHER_VARIABLES], n=1)
                 hint = f"did you mean {meant[0]}?" if meant else f"known are {', '.join(sorted(known))}"
                 raise ConfigError(f"unknown setting {name}; {hint}")
         values: dict[str, Any] = {}

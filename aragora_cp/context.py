@@ -20,7 +20,8 @@ _CANCELLED_FRESH = 0.5
 
 
 class Context:
-    """One attempt, seen by its handler. Every call raises TaskCancelled once the task was cancelled or the attempt lost."""
+    """One attempt, seen by its handler. Every call raises TaskCancelled once the task was cancelled or the attempt
+    lost."""
 
     def __init__(self, plane: ControlPlane, agent: AgentSpec, claim: Claim, interrupted: Callable[[], bool]) -> None:
         self._plane = plane
@@ -49,7 +50,8 @@ class Context:
 
     @property
     def cancelled(self) -> bool:
-        """Whether to stop: the task was cancelled, or this attempt does not hold it any more. At most half a second old;
+        """Whether to stop: the task was cancelled, or this attempt does not hold it any more. At most half a second
+        old;
         a round trip when it is older. It never raises; an absent store is no reason to stop."""
         if self._interrupted():
             self._cancelled = True
@@ -70,7 +72,8 @@ class Context:
         self._report(percent=percent, message=message)
 
     def usage(self, input_tokens: int = 0, output_tokens: int = 0, model: str = "", cost: str | Decimal = "0") -> None:
-        """Add to what this task has used: tokens, and money as a decimal string in the currency's unit, never a float. One
+        """Add to what this task has used: tokens, and money as a decimal string in the currency's unit, never a
+        float. One
         round trip. Raises TaskCancelled, ValueError."""
         if isinstance(cost, float):
             raise TypeError("cost must be a decimal string, never a float")
@@ -95,8 +98,10 @@ class Context:
     ) -> str:
         """Submit a sub-task in the same workspace; answers its id. It is cancelled with this task.
 
-        The n-th submit of an attempt stands for the n-th submit of every other attempt of this task: a handler that runs
-        again gets the same sub-tasks, not new ones, so submit in an order that depends on nothing but the payload and the
+        The n-th submit of an attempt stands for the n-th submit of every other attempt of this task: a handler that
+        runs
+        again gets the same sub-tasks, not new ones, so submit in an order that depends on nothing but the payload and
+        the
         results of earlier sub-tasks. Raises TaskCancelled, NotJson, ValueError.
         """
         if self.cancelled:
@@ -125,9 +130,12 @@ class Context:
     def wait(self, *task_ids: str, timeout: float | None = None, step_aside: bool = False) -> list[Any]:
         """The results of sub-tasks, in the order given.
 
-        With `step_aside` the handler gives its slot back while it waits and is run again from its start when the sub-tasks
-        are final; this call then answers at once. Without, it blocks, up to `timeout` seconds (TimeoutError), and refuses
-        with WaitWouldDeadlock when no other slot could run the sub-task. Raises TaskFailed when one of them ended without a
+        With `step_aside` the handler gives its slot back while it waits and is run again from its start when the
+        sub-tasks
+        are final; this call then answers at once. Without, it blocks, up to `timeout` seconds (TimeoutError), and
+        refuses
+        with WaitWouldDeadlock when no other slot could run the sub-task. Raises TaskFailed when one of them ended
+        without a
         result, TaskCancelled, NotFound.
         """
         scheduler = self._plane.scheduler

@@ -24,7 +24,8 @@ class ControlPlaneCoordinator:
     """Register agents, submit tasks, wait for results; the same parts and promises as over HTTP, in one workspace.
 
     Nothing is opened before the first call. Use it as ``async with ControlPlaneCoordinator(config) as plane`` or call
-    `close`. Any number of waits share one connection and one thread. Every method raises StoreUnavailable when the store is away.
+    `close`. Any number of waits share one connection and one thread. Every method raises StoreUnavailable when the
+    store is away.
     """
 
     def __init__(
@@ -34,7 +35,8 @@ class ControlPlaneCoordinator:
         workspace: str = DEFAULT_WORKSPACE,
         plane: ControlPlane | None = None,
     ) -> None:
-        """`config` is read from the environment when it is not given; `plane` shares the parts of an existing one, which
+        """`config` is read from the environment when it is not given; `plane` shares the parts of an existing one,
+        which
         then stays open on `close`."""
         self.config = plane.config if plane else config or ControlPlaneConfig.from_env()
         self.workspace = workspace
@@ -47,7 +49,8 @@ class ControlPlaneCoordinator:
         capabilities: list[str],
         model: str,
     ) -> None:
-        """Enter an agent that all workspaces share; it is live until `heartbeat_timeout` after its last `heartbeat`. The
+        """Enter an agent that all workspaces share; it is live until `heartbeat_timeout` after its last `heartbeat`.
+        The
         same id again starts a new session. Raises InvalidRequest, Conflict when the id belongs to someone else."""
         errors: dict[str, list[str]] = {}
         if not AGENT_ID.fullmatch(agent_id):
@@ -68,7 +71,8 @@ class ControlPlaneCoordinator:
         idempotency_key: str | None = None,
         metadata: dict[str, str] | None = None,
     ) -> str:
-        """Submit a task; answers its id. `timeout` (seconds, one attempt) and `max_retries` default to the configuration's.
+        """Submit a task; answers its id. `timeout` (seconds, one attempt) and `max_retries` default to the
+        configuration's.
         Raises InvalidRequest, IdempotencyConflict."""
         errors: dict[str, list[str]] = {}
         if not TASK_TYPE.fullmatch(task_type):
@@ -108,7 +112,8 @@ class ControlPlaneCoordinator:
         return task.task_id
 
     async def wait_for_result(self, task_id: str, timeout: float) -> Any:
-        """The task's result, as soon as it is there: woken by the store, not polled. Raises TimeoutError after `timeout`
+        """The task's result, as soon as it is there: woken by the store, not polled. Raises TimeoutError after
+        `timeout`
         seconds, TaskFailed when the task ended without a result, NotFound."""
         future = self._plane.waiter.future(self.workspace, task_id)
         await asyncio.wait_for(asyncio.wrap_future(future), timeout)

@@ -146,7 +146,8 @@ class NewTask:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One task as the store has it. `payload`, `result` and `error` are decoded JSON; `payload` is None unless asked for."""
+    """One task as the store has it. `payload`, `result` and `error` are decoded JSON; `payload` is None unless asked
+    for."""
 
     task_id: str
     workspace: str

@@ -1,4 +1,5 @@
-"""The seams: what a lower layer asks of a higher one, or of something outside. Their contract suites: tests/contract."""
+"""The seams: what a lower layer asks of a higher one, or of something outside. Their contract suites:
+tests/contract."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ class TicketBroker(Protocol):
         ...
 
     def cancel(self, agent_id: str, task_id: str, attempt: int) -> None:
-        """Tell an agent at once that an attempt is cancelled. A hint: its next heartbeat says it again. Never raises."""
+        """Tell an agent at once that an attempt is cancelled. A hint: its next heartbeat says it again. Never
+        raises."""
         ...
 
     def close(self) -> None:
@@ -59,11 +61,12 @@ class AgentHost(Protocol):
         ...
 
     def prepare(self, *, node: str | None, concurrency: int | None, pool: str) -> str:
-        """Check the token, register, and answer the node's name; `node` is what the command line said. Raises AragoraError
+        """Check the token, register, and answer the node's name; `node` is what the command line said. Raises
+        AragoraError
         when this process must not run as that agent."""
         ...
 
-    def beat(self, holds: Sequence[Hold], *, completed: int, failed: int) -> Beat:
+    def beat(self, holds: Sequence[Hold], *, completed: int, failed: int, stuck: int) -> Beat:
         """One heartbeat. Raises StaleSession, NotFound, StoreUnavailable."""
         ...
 
@@ -83,5 +86,5 @@ class TaskOutcomes(Protocol):
     def claim(self, hold: Hold, agent: AgentSpec) -> Claim | str: ...
     def finish(self, hold: Hold, result: bytes, agent: AgentSpec) -> Task: ...
     def fail(self, hold: Hold, failure: Failure, agent_id: str) -> Task: ...
-    def hand_back(self, hold: Hold, agent: AgentSpec, *, awaits: Sequence[str] = ()) -> None: ...
+    def hand_back(self, hold: Hold, *, awaits: Sequence[str] = ()) -> None: ...
     def get(self, workspace: str, task_id: str) -> Task: ...

@@ -1,4 +1,5 @@
-"""The monitor: one leader among any number of processes keeps timers, leases and tickets true. One duty, one function."""
+"""The monitor: one leader among any number of processes keeps timers, leases and tickets true. One duty, one
+function."""
 
 from __future__ import annotations
 

@@ -19,7 +19,8 @@ LANES_FRESH = 0.5
 class AgentRegistry:
     """Registration, heartbeats, and the lanes that follow from them. Safe to share between threads.
 
-    Implements `ports.LaneDirectory`. A workspace sees the shared agents and its own; another workspace's agent is NotFound.
+    Implements `ports.LaneDirectory`. A workspace sees the shared agents and its own; another workspace's agent is
+    NotFound.
     Raises StoreUnavailable from every method.
     """
 
@@ -64,14 +65,19 @@ class AgentRegistry:
         running: Sequence[str] | None = None,
         completed: int = 0,
         failed: int = 0,
+        stuck: int = 0,
     ) -> Beat:
         """One beat: the agent is alive until `heartbeat_timeout` from now, and all its leases with it. One round trip.
 
-        `completed` and `failed` count attempts since the last beat. Raises NotFound for an unknown agent, StaleSession
+        `completed` and `failed` count attempts since the last beat; `stuck` slots take no new work (their handlers
+        outlived
+        their attempts and cannot be killed). Raises NotFound for an unknown agent, StaleSession
         when another process has registered under this id (its attempts then end with their leases).
         """
         ids = [hold.task_id for hold in holds] if running is None else running
-        word, found = self._store.beat(agent_id, session, holds, running=ids, completed=completed, failed=failed)
+        word, found = self._store.beat(
+            agent_id, session, holds, running=ids, completed=completed, failed=failed, stuck=stuck
+        )
         if word == "unknown":
             raise NotFound(f"there is no agent {agent_id!r}")
         if word == "stale":

@@ -1,7 +1,9 @@
-"""TaskScheduler: a task's life, from submit to its end. Decisions are made in the store's scripts; here they get names."""
+"""TaskScheduler: a task's life, from submit to its end. Decisions are made in the store's scripts; here they get
+names."""
 
 from __future__ import annotations
 
+import builtins
 import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -103,7 +105,8 @@ class TaskScheduler:
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page[Task]:
-        """A page of tasks, newest first, without payloads and results. A page may be short and still have a cursor: it looks
+        """A page of tasks, newest first, without payloads and results. A page may be short and still have a cursor:
+        it looks
         at a bounded number of records. Raises MalformedRequest for a cursor that is not ours."""
         after = None
         if cursor is not None:
@@ -118,7 +121,8 @@ class TaskScheduler:
         return Page(tasks, f"{following[0]}-{following[1]}" if following else None)
 
     def cancel(self, workspace: str, task_id: str, *, actor: str = "", correlation_id: str = "") -> Task:
-        """End a task that is not final, and its sub-tasks with it. A running one is told at once and by every heartbeat;
+        """End a task that is not final, and its sub-tasks with it. A running one is told at once and by every
+        heartbeat;
         whatever its agent still writes is refused. Raises NotFound, AlreadyFinal. One script for each task it ends."""
         outcome = self._store.cancel(workspace, task_id, actor, correlation_id)
         if outcome.record is None:
@@ -146,7 +150,7 @@ class TaskScheduler:
         self._send(answer.tickets)
         return read_task(workspace, task_id, answer.record)
 
-    def statuses(self, workspace: str, task_ids: Sequence[str]) -> list[TaskStatus | None]:
+    def statuses(self, workspace: str, task_ids: Sequence[str]) -> builtins.list[TaskStatus | None]:
         """The status of each; None where there is no such task."""
         return self._store.statuses(workspace, task_ids)
 
@@ -179,7 +183,8 @@ class TaskScheduler:
         model: str = "",
         cost: Decimal | str = "0",
     ) -> None:
-        """Note progress (replaces) and usage (adds up; `cost` in the currency's unit). Raises TaskCancelled when the task
+        """Note progress (replaces) and usage (adds up; `cost` in the currency's unit). Raises TaskCancelled when the
+        task
         was cancelled, StaleAttempt when the attempt is not ours any more, NotFound."""
         word = self._store.progress(
             hold,
@@ -210,8 +215,9 @@ class TaskScheduler:
         answer = self._store.fail(hold, failure, agent_id, self._chance.random())
         return self._answered(hold, answer.word, answer.record)
 
-    def hand_back(self, hold: Hold, agent: AgentSpec, *, awaits: Sequence[str] = ()) -> None:
-        """Give an attempt back without using up a retry. With `awaits` the task runs again when those sub-tasks are final,
+    def hand_back(self, hold: Hold, *, awaits: Sequence[str] = ()) -> None:
+        """Give an attempt back without using up a retry. With `awaits` the task runs again when those sub-tasks are
+        final,
         else at once at its old place. Raises StaleAttempt, NotFound."""
         answer = self._store.hand_back(hold, self._lanes_for(hold.workspace, (), None), awaits)
         self._send(answer.tickets)
@@ -222,7 +228,7 @@ class TaskScheduler:
 
     # --- inside ----------------------------------------------------------------------------------------------------
 
-    def _lanes_for(self, workspace: str, required: Sequence[str], agent_id: str | None) -> list[Lane]:
+    def _lanes_for(self, workspace: str, required: Sequence[str], agent_id: str | None) -> builtins.list[Lane]:
         if agent_id is not None:
             return [Lane(agent_lane(agent_id), workspace, frozenset(required), 1)]
         return [

@@ -1,1 +1,2 @@
-"""Celery and kombu, and nobody else imports them: the app, tickets, the result backend, the task, the worker's steps."""
+"""Celery and kombu, and nobody else imports them: the app, tickets, the result backend, the task, the worker's
+steps."""

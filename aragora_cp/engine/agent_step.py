@@ -8,9 +8,10 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NoReturn
 
-from celery import Celery, bootsteps
+from billiard.exceptions import TimeLimitExceeded
+from celery import Celery, bootsteps, states
 from celery.concurrency.prefork import TaskPool as PreforkPool
 from celery.signals import celeryd_init, worker_shutdown
 from celery.worker import state as worker_state
@@ -98,9 +99,8 @@ class AgentStep(bootsteps.StartStopStep):
     def start(self, consumer: Any) -> None:
         self._consumer = consumer
         self._draining = False
-        if isinstance(consumer.pool, PreforkPool) or consumer.hub is not None:
-            signal.signal(signal.SIGTERM, self._on_term)
-            signal.signal(signal.SIGINT, self._on_term)
+        signal.signal(signal.SIGTERM, self._on_term)
+        signal.signal(signal.SIGINT, self._on_term)
         self._timer = consumer.timer.call_repeatedly(LOOK_EVERY, self._look)
         log.info("agent ready", extra={"agent_id": self._host.spec.agent_id, "lane": self._queues()[0]})
 
@@ -120,6 +120,8 @@ class AgentStep(bootsteps.StartStopStep):
     def _look(self) -> None:
         try:
             self._consumer.app.backend.flush()
+            if not self._prefork:
+                self._keep_limits_of_threads()
             self._maybe_beat()
             self._stop_overdue()
             if self._stop_by is not None:
@@ -138,7 +140,12 @@ class AgentStep(bootsteps.StartStopStep):
         completed, failed = outcomes.completed, outcomes.failed
         self._beat_at = now
         try:
-            beat = self._host.beat([request.hold for request in requests], completed=completed, failed=failed)
+            beat = self._host.beat(
+                [request.hold for request in requests],
+                completed=completed,
+                failed=failed,
+                stuck=sum(request.stuck for request in requests),
+            )
         except StoreUnavailable as error:
             if not self._store_away:
                 log.warning("the store is away, working on", extra={"reason": str(error)})
@@ -182,17 +189,46 @@ class AgentStep(bootsteps.StartStopStep):
 
     def _stop_overdue(self) -> None:
         for request in in_hand():
-            if request.stop_at is None or not self._child(request):
+            if request.stop_at is None:
                 continue
-            if time.monotonic() >= request.stop_at:
+            overdue = time.monotonic() >= request.stop_at
+            if not self._child(request):
+                request.stuck = overdue
+            elif overdue:
                 # The parent has not heard the end of this attempt, so the child holds it and no other.
                 log.warning("child killed: its attempt did not stop", extra={"task_id": request.hold.task_id})
                 self._kill(request)
             else:
                 stop_attempt(request.hold.lease, request.worker_pid)
 
+    def _keep_limits_of_threads(self) -> None:
+        """A thread cannot be interrupted: its attempt is ended without it, and its slot is stuck until it returns.
+        When all
+        slots are, this process is of no use any more and ends, for its supervisor to start another."""
+        requests = list(in_hand())
+        for request in requests:
+            limit = request.time_limits[1]
+            if limit and request.stop_at is None and request.time_start and time.time() - request.time_start > limit:
+                log.warning("attempt fenced off: over its time limit", extra={"task_id": request.hold.task_id})
+                self._consumer.app.backend.store_result(
+                    request.id, TimeLimitExceeded(limit), states.FAILURE, request=request._context
+                )
+                self.cancel(request)
+        if requests and sum(request.stuck for request in requests) >= self._host.spec.concurrency:
+            log.error("every slot is stuck; ending this process")
+            self._abandon_threads(os.EX_TEMPFAIL)
+
+    def _abandon_threads(self, status: int) -> NoReturn:
+        self._host.leave()
+        logging.shutdown()
+        os._exit(status)
+
+    @property
+    def _prefork(self) -> bool:
+        return isinstance(self._consumer.pool, PreforkPool)
+
     def _child(self, request: AgentRequest) -> bool:
-        return isinstance(self._consumer.pool, PreforkPool) and request.worker_pid is not None
+        return self._prefork and request.worker_pid is not None
 
     def _kill(self, request: AgentRequest) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -218,13 +254,15 @@ class AgentStep(bootsteps.StartStopStep):
             return
         for request in left:
             try:
-                self._host.scheduler.hand_back(request.hold, self._host.spec)
+                self._host.scheduler.hand_back(request.hold)
             except (StaleAttempt, NotFound, StoreUnavailable):
                 log.debug("not handed back", extra={"task_id": request.hold.task_id})
             if self._child(request):
                 self._kill(request)
         if left:
             log.info("handed back", extra={"count": len(left)})
+            if not self._prefork:
+                self._abandon_threads(os.EX_OK)
             worker_state.should_terminate = os.EX_OK
         else:
             worker_state.should_stop = os.EX_OK

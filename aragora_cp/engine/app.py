@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from typing import Any
 
 from celery import Celery
+from celery.exceptions import SecurityWarning
 from celery.signals import setup_logging
 
 from aragora_cp.config import ControlPlaneConfig
@@ -35,6 +38,7 @@ def celery_settings(config: ControlPlaneConfig) -> dict[str, Any]:
             "health_check_interval": 25,
         }
     return {
+        "broker_transport": "aragora_cp.engine.transport:TicketTransport" if on_redis else None,
         "broker_url": f"redis+socket:{url.removeprefix('unix:')}" if url.startswith("unix:") else url,
         "broker_transport_options": transport,
         "broker_connection_timeout": config.redis_timeout,
@@ -59,6 +63,24 @@ def celery_settings(config: ControlPlaneConfig) -> dict[str, Any]:
         "enable_utc": True,
         "timezone": "UTC",
     }
+
+
+def run_worker(app: Celery, *, pool: str, concurrency: int | None) -> int:
+    """Run `app`'s worker in this process until it is told to stop; answers the exit status. What keeps it from starting is
+    said in one line on stderr."""
+    argv = ["--quiet", "worker", f"--pool={pool}", "--without-gossip", "--without-mingle", "--loglevel=INFO"]
+    if concurrency is not None:
+        argv.append(f"--concurrency={concurrency}")
+    # A container's only user is often root; what Celery warns of is pickle, which is not accepted here.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
+    try:
+        app.worker_main(argv)
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            sys.stderr.write(f"{end.code}\n")
+            return 1
+        return int(end.code or 0)
+    return 0
 
 
 def make_app(config: ControlPlaneConfig, *, backend: type | str = "disabled://") -> Celery:

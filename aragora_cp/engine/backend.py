@@ -1,4 +1,5 @@
-"""Celery's result backend is the scheduler: every outcome that Celery knows of, in the child and in the parent, arrives in
+"""Celery's result backend is the scheduler: every outcome that Celery knows of, in the child and in the parent,
+arrives in
 `store_result`, and is told to TaskScheduler."""
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ _CELERY_STATES = {
 class SchedulerBackend(SyncBackendMixin, Backend):
     """Reports to the AgentHost of its app (`app.agent_host`).
 
-    In a child it waits for the store as long as `report_timeout`; in the parent, whose loop must not stand still, a report
+    In a child it waits for the store as long as `report_timeout`; in the parent, whose loop must not stand still, a
+    report
     that cannot be made waits in `pending` for the next heartbeat.
     """
 
@@ -97,7 +99,7 @@ class SchedulerBackend(SyncBackendMixin, Backend):
             return lambda: _discard(host.scheduler.fail(hold, reason, host.spec.agent_id))
         if state in (states.RETRY, states.REVOKED):
             # Celery gives it up by itself: a cold shutdown, a terminated child. A cancelled task stays cancelled.
-            return lambda: host.scheduler.hand_back(hold, host.spec)
+            return lambda: host.scheduler.hand_back(hold)
         return None
 
     def _report_or_keep(self, hold: Hold, report: Callable[[], None]) -> None:

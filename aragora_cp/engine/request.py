@@ -39,7 +39,10 @@ class AgentRequest(Request):
             case _:
                 raise InvalidTaskError("a ticket names a workspace, a task and an attempt")
         self.ended = False
+        #: When its child is killed, or its thread given up: it was told to stop and has not. Monotonic seconds.
         self.stop_at: float | None = None
+        #: Its attempt has ended without it, and nothing can stop its thread.
+        self.stuck = False
         # The child finds it on its task's request.
         self._request_dict["lease"] = self.hold.lease
 

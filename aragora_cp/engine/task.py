@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -70,9 +71,12 @@ class AgentTask(Task):
     def run(self, workspace: str, task_id: str, attempt: int) -> Completed:
         """The attempt: its handler's result, or a reason that the backend reports."""
         claim: Claim = self.request.claim
+        process = os.getpid()
         try:
             with stoppable(claim.hold.lease):
-                return Completed(self.host.perform(claim, lambda: was_stopped(claim.hold.lease)))
+                result = self.host.perform(claim, lambda: was_stopped(claim.hold.lease))
+            _end_stray_fork(process)
+            return Completed(result)
         except StepAside as aside:
             self._hand_back(claim.hold, aside.task_ids)
             raise Ignore from None
@@ -80,6 +84,7 @@ class AgentTask(Task):
             log.info("attempt given up: cancelled, or no longer ours", extra={"task_id": task_id, "attempt": attempt})
             raise Ignore from None
         except BaseException as error:
+            _end_stray_fork(process)
             if isinstance(error, SystemExit) and _killed_by_signal(error):
                 raise
             failure = failure_of(error)
@@ -88,7 +93,8 @@ class AgentTask(Task):
         self._end(failure, claim)
 
     def retry(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Raises Celery's Retry; the waiting time is kept in the store, worked out by its script, not in this process."""
+        """Raises Celery's Retry; the waiting time is kept in the store, worked out by its script, not in this
+        process."""
         raise Retry(exc=kwargs.get("exc"), when=None)
 
     def _end(self, failure: Failure, claim: Claim) -> NoReturn:
@@ -100,7 +106,7 @@ class AgentTask(Task):
 
     def _hand_back(self, hold: Hold, awaits: tuple[str, ...]) -> None:
         try:
-            self.host.scheduler.hand_back(hold, self.host.spec, awaits=awaits)
+            self.host.scheduler.hand_back(hold, awaits=awaits)
         except StaleAttempt:
             log.info("attempt no longer ours", extra={"task_id": hold.task_id})
 
@@ -127,6 +133,13 @@ def _words(error: BaseException) -> str:
         return "(an exception that cannot be printed)"
     text = text.encode("utf-8", "replace").decode()
     return text if len(text) <= 2000 else f"{text[:2000]}…"
+
+
+def _end_stray_fork(process: int) -> None:
+    """A handler forked, and its child has come back from the handler too: it must not report, nor read the pool's
+    pipe."""
+    if os.getpid() != process:
+        os._exit(0)
 
 
 def _killed_by_signal(error: SystemExit) -> bool:

@@ -40,7 +40,8 @@ def agent_node(agent_id: str) -> str:
 
 
 class CeleryBroker:
-    """Sends tickets with Celery's own message format, so that any Celery tool understands them. Safe between threads."""
+    """Sends tickets with Celery's own message format, so that any Celery tool understands them. Safe between
+    threads."""
 
     def __init__(self, app: Celery) -> None:
         self._app = app

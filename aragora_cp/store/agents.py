@@ -29,7 +29,8 @@ class AgentStore:
         self._keys = fleet_keys(config.key_prefix)
 
     def register(self, spec: AgentSpec, *, session: str, owner: str, takeover: bool) -> tuple[str, Record | None]:
-        """Answers created, replaced, alive (refused; the record is the live one's) or foreign (refused). One round trip."""
+        """Answers created, replaced, alive (refused; the record is the live one's) or foreign (refused). One round
+        trip."""
         pool = spec.workspace or SHARED_POOL
         lane = lane_name(pool, spec.capabilities)
         lane_json = json.dumps({"pool": pool, "capabilities": list(spec.capabilities)})
@@ -48,7 +49,6 @@ class AgentStore:
             spec.workspace or SHARED_SCOPE,
             session,
             lane,
-            lane_json,
             spec.concurrency,
             owner,
             int(takeover),
@@ -66,13 +66,15 @@ class AgentStore:
         running: Sequence[str],
         completed: int,
         failed: int,
+        stuck: int,
     ) -> tuple[str, dict[Hold, str]]:
         """One heartbeat and the renewal of all leases of the agent: one round trip, whatever it runs.
 
-        Answers (ok, drain, stale or unknown; what became of each hold). A stale session's leases are renewed too: whether
+        Answers (ok, drain, stale or unknown; what became of each hold). A stale session's leases are renewed too:
+        whether
         an attempt is still its own is for the attempt's fence to say, not for the agent's session.
         """
-        call = self._call("beat_agent", agent_id, session, json.dumps(list(running)), completed, failed)
+        call = self._call("beat_agent", agent_id, session, json.dumps(list(running)), completed, failed, stuck)
         renewals = self._tasks.renew_calls(holds)
         with translated():
             word, *answers = scripts.run_all(self._client, [call, *(each for _, each in renewals)])
@@ -100,7 +102,8 @@ class AgentStore:
         return as_record(record) if record else None, seconds * 1000 + micros // 1000
 
     def page(self, scopes: Sequence[str], after: str, most: int) -> tuple[list[tuple[str, Record]], int]:
-        """Up to `most` agents of `scopes` whose ids come after `after`, by id; and the store's time. Two round trips."""
+        """Up to `most` agents of `scopes` whose ids come after `after`, by id; and the store's time. Two round
+        trips."""
         start = f"({after}" if after else "-"
         with translated():
             pipe = self._client.pipeline(transaction=False)

@@ -15,7 +15,8 @@ TaskRef = tuple[str, str]  # workspace, task id
 
 
 class CompletionFeed:
-    """Subscriptions to single tasks. Raises StoreUnavailable from every method; a broken feed is closed and made anew."""
+    """Subscriptions to single tasks. Raises StoreUnavailable from every method; a broken feed is closed and made
+    anew."""
 
     def __init__(self, config: ControlPlaneConfig) -> None:
         timeout = config.redis_timeout
@@ -44,7 +45,7 @@ class CompletionFeed:
         """A task with its final status as it ends, and a task with None when its subscription stands."""
         while True:
             with translated():
-                message = await self._pubsub.get_message(timeout=None)  # type: ignore[arg-type]
+                message = await self._pubsub.get_message(timeout=None)
             if message is None or message["type"] not in ("subscribe", "message"):
                 continue
             ref = self._refs.get(message["channel"].decode())
@@ -60,7 +61,7 @@ class CompletionFeed:
             return [TaskStatus(found.decode()) if found else None for found in await pipe.execute()]
 
     async def close(self) -> None:
-        await self._pubsub.aclose()  # type: ignore[no-untyped-call]
+        await self._pubsub.aclose()
         await self._client.aclose()
 
     def _channel(self, ref: TaskRef) -> str:

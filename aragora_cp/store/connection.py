@@ -61,7 +61,8 @@ def connect(config: ControlPlaneConfig, *, pool_size: int | None = None) -> redi
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn "cannot reach it" and "it refuses writes" into StoreUnavailable; anything else is a fault of ours and stays."""
+    """Turn "cannot reach it" and "it refuses writes" into StoreUnavailable; anything else is a fault of ours and
+    stays."""
     try:
         yield
     except (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, OutOfMemoryError) as error:

@@ -1,7 +1,8 @@
 """Every key and channel name, for Python and for the scripts.
 
 All keys of a workspace share the hash tag ``{workspace}``, so one script touches one cluster slot; the fleet's own
-share ``{@}``, which no workspace can be called. The scripts get these same names from `lua_table`, so a name exists once.
+share ``{@}``, which no workspace can be called. The scripts get these same names from `lua_table`, so a name exists
+once.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ FLEET_KEYS: Mapping[str, str] = {
     "tick": "monitor:tick",  # hash: last tick, end of the hold-off
     "token": "token:{}",  # hash: one token
     "tokens": "tokens:{}",  # zset, lexical: token ids of a scope
+    "quarantine": "quarantine",  # list: queue messages that were no tickets
     "probe": "probe:{}",  # string with expiry: written by readiness
 }
 

@@ -25,7 +25,8 @@ EXAMINED_PER_PAGE = 2000
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """What became of a submit: `outcome` is created, existing, cached or conflict; the record is the answering task's."""
+    """What became of a submit: `outcome` is created, existing, cached or conflict; the record is the answering
+    task's."""
 
     outcome: str
     task_id: str
@@ -234,7 +235,7 @@ class TaskStore:
         """One round trip."""
         key = workspace_keys(self._config.key_prefix, workspace)("task", task_id)
         with translated():
-            record = {name.decode(): value for name, value in self._client.hgetall(key).items()}
+            record = as_record(self._client.hgetall(key))
         return record or None
 
     def statuses(self, workspace: str, task_ids: Sequence[str]) -> list[TaskStatus | None]:
@@ -301,7 +302,7 @@ def lanes_json(lanes: Iterable[Lane]) -> str:
     )
 
 
-def as_record(flat: Sequence[bytes] | Mapping[bytes, bytes]) -> Record:
+def as_record(flat: Any) -> Record:
     """A hash's answer, flat or as a mapping, as a dictionary."""
     if isinstance(flat, Mapping):
         return {name.decode(): value for name, value in flat.items()}

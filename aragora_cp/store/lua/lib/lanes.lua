@@ -16,17 +16,18 @@ local function recount(id, lane, online, slots)
   local was = redis.call('HMGET', K.agent(id), 'counted_lane', 'counted_slots')
   local had = was[1] and was[1] ~= ''
   if had and online == '1' and was[1] == lane and tonumber(was[2]) == slots then return end
-  if had then count_in(was[1], -1, -tonumber(was[2])) end
   if online == '1' then
+    redis.call('HSET', K.lanes(), lane, redis.call('HGET', K.agent(id), 'lane_json'))
     count_in(lane, 1, slots)
     redis.call('HSET', K.agent(id), 'counted_lane', lane, 'counted_slots', slots)
   else
     redis.call('HSET', K.agent(id), 'counted_lane', '', 'counted_slots', 0)
   end
+  if had then count_in(was[1], -1, -tonumber(was[2])) end
 end
 
 local function slots_of(id)
-  local f = redis.call('HMGET', K.agent(id), 'concurrency', 'drain')
+  local f = redis.call('HMGET', K.agent(id), 'concurrency', 'drain', 'stuck')
   if f[2] == '1' then return 0 end
-  return tonumber(f[1] or '0')
+  return math.max(0, tonumber(f[1] or '0') - tonumber(f[3] or '0'))
 end
