@@ -16,16 +16,21 @@ class NotJson(AragoraError):
 
 
 def dumps(value: Any) -> bytes:
-    """UTF-8 JSON without NaN, infinities, lone surrogates or circles. Raises NotJson saying which it was."""
+    """UTF-8 JSON that `loads` reads: no NaN, infinities, lone surrogates, circles. Raises NotJson saying which it was.
+
+    What was written is read once here: the two parsers' bounds on nesting and on long numbers are not the writer's.
+    """
     try:
         text = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-        return text.encode()
+        data = text.encode()
     except UnicodeEncodeError:
         raise NotJson("a text holds a lone surrogate") from None
     except RecursionError:
         raise NotJson("nested too deeply, or a circle") from None
     except (TypeError, ValueError) as error:
         raise NotJson(str(error).replace("Object of type ", "an object of type ")) from None
+    loads(data)
+    return data
 
 
 def loads(data: bytes) -> Any:
