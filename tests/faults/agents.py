@@ -1,0 +1,70 @@
+"""Agents for fault tests. Every start and every end is a line in a file, so that nothing depends on what the store says."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from aragora_cp import Agent, Context, TaskCancelled
+
+agent = Agent(capabilities=["chaos"], concurrency=2)
+app = agent.app if os.environ.get("ARAGORA_CP_AGENT_TOKEN") else None
+
+JOURNAL = Path(os.environ.get("FAULTS_JOURNAL", os.devnull))
+
+
+def note(word: str, ctx: Context) -> None:
+    """One whole line, whatever else writes: O_APPEND and a single write."""
+    with JOURNAL.open("ab", buffering=0) as file:
+        file.write(f"{word} {ctx.task_id} {ctx.attempt} {ctx.agent_id}\n".encode())
+
+
+@agent.task("chaos.work")
+def work(payload: dict[str, Any], ctx: Context) -> dict[str, Any]:
+    note("start", ctx)
+    time.sleep(payload["seconds"])
+    note("end", ctx)
+    return {"n": payload["n"], "attempt": ctx.attempt}
+
+
+@agent.task("chaos.hold")
+def hold(payload: dict[str, Any], ctx: Context) -> dict[str, Any]:
+    """Runs until its gate, a file, is there."""
+    note("start", ctx)
+    gate = Path(payload["gate"])
+    while not gate.exists():
+        time.sleep(0.02)
+    note("end", ctx)
+    return {"agent": ctx.agent_id, "attempt": ctx.attempt}
+
+
+@agent.task("chaos.die")
+def die(payload: dict[str, Any], ctx: Context) -> str:
+    """Takes its own process down on the first `times` attempts."""
+    note("start", ctx)
+    if ctx.attempt <= payload["times"]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "alive"
+
+
+@agent.task("chaos.clean")
+def clean(payload: dict[str, Any], ctx: Context) -> str:
+    """Runs until it is told to stop, and cleans up."""
+    note("start", ctx)
+    try:
+        while True:
+            time.sleep(0.02)
+    except TaskCancelled:
+        note("cleaned", ctx)
+        raise
+
+
+@agent.task("chaos.fork")
+def fork(payload: dict[str, Any], ctx: Context) -> int:
+    """Forks, and both come back."""
+    note("start", ctx)
+    os.fork()
+    return os.getpid()
