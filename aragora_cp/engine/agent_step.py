@@ -120,6 +120,9 @@ class AgentStep(bootsteps.StartStopStep):
     def _look(self) -> None:
         try:
             self._consumer.app.backend.flush()
+            # Celery asks once when a child's pipe closes, which is often a moment before the child can be reaped, and
+            # then not for 5 s: its attempt would be reported that late.
+            self._consumer.pool.maintain_pool()
             if not self._prefork:
                 self._keep_limits_of_threads()
             self._maybe_beat()

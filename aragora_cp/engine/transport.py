@@ -19,6 +19,9 @@ log = logging.getLogger(__name__)
 
 #: Below the queues' own key prefix: the fleet's list of messages put aside (`quarantine` in store/keys.py).
 QUARANTINE_KEY = "{@}:quarantine"
+#: How the queues of lanes begin (`lanes.queue_name`). What comes by others is not for us to judge: answers to Celery's
+#: remote control have queues of their own.
+LANES = b"cp."
 #: Of a longer message only the start is kept.
 LONGEST_KEPT = 16 * 1024
 MOST_KEPT = 1000
@@ -67,7 +70,7 @@ class _Checked:
 
     def __call__(self, connection: Any, command: str, **options: Any) -> Any:
         answer = self._parse(connection, command, **options)
-        if command == "BRPOP" and answer and not is_ticket(answer[1]):
+        if command == "BRPOP" and answer and answer[0].startswith(LANES) and not is_ticket(answer[1]):
             self._channel.put_aside(answer[1])
             return None
         return answer
