@@ -6,6 +6,7 @@ from __future__ import annotations
 import builtins
 import hashlib
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -32,6 +33,9 @@ from aragora_cp.store.records import MICROS, read_task
 from aragora_cp.store.tasks import Record, TaskStore
 
 log = logging.getLogger(__name__)
+
+#: A record's time and id.
+_CURSOR = re.compile(r"[0-9]{1,16}-[!-~]{1,128}")
 
 
 def new_task_id() -> str:
@@ -111,7 +115,7 @@ class TaskScheduler:
         after = None
         if cursor is not None:
             time, _, last = cursor.partition("-")
-            if not time.isdigit() or not last:
+            if not _CURSOR.fullmatch(cursor):
                 raise MalformedRequest("the cursor is not one of ours")
             after = (time, last)
         rows, following = self._store.page(
@@ -161,7 +165,9 @@ class TaskScheduler:
         same one again answers the same claim). Answers why not as a word: unknown, final, taken, stale-ticket, not-due,
         incapable. Released tickets go out."""
         lanes = lanes_of(agent)
-        answer = self._store.claim(hold, agent.agent_id, lanes[0].name, lanes)
+        # Whatever ticket it got hold of: an agent that belongs to one workspace serves no other.
+        able = lanes if agent.workspace in (None, hold.workspace) else ()
+        answer = self._store.claim(hold, agent.agent_id, lanes[0].name, able)
         self._send(answer.tickets)
         if answer.record is None:
             return answer.word

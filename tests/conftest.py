@@ -54,8 +54,8 @@ def short_config(server: StoreServer, **more: object) -> ControlPlaneConfig:
     given = {
         "redis_url": server.url,
         "key_prefix": f"t{next(_numbers)}-{uuid.uuid4().hex[:8]}:",
-        "heartbeat_timeout": 0.4,
-        "heartbeat_interval": 0.1,
+        "heartbeat_timeout": 10.0,
+        "heartbeat_interval": 1.0,
         "monitor_interval": 0.02,
         "redis_timeout": 2.0,
         "kill_grace": 0.2,

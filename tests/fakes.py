@@ -53,6 +53,16 @@ class RecordingBroker:
             self._queues[ticket.lane].remove(ticket)
             return ticket
 
+    def take_for(self, task_id: str) -> Ticket | None:
+        """The next ticket of one task."""
+        with self._lock:
+            for queue in self._queues.values():
+                for ticket in queue:
+                    if ticket.task_id == task_id:
+                        queue.remove(ticket)
+                        return ticket
+        return None
+
     def queued(self, *lanes: str) -> list[Ticket]:
         """What waits in `lanes` (all when none is named), in no order between lanes."""
         with self._lock:

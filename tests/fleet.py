@@ -103,8 +103,7 @@ class Fleet:
     def running(self, spec: AgentSpec, **more: Any) -> Claim:
         """A new task that `spec` has claimed."""
         task = self.submit(*spec.capabilities, **more)
-        ticket = next(each for each in self.broker.queued() if each.task_id == task.task_id)
-        return self.claim(spec, ticket)
+        return self.claim(spec, self.broker.take_for(task.task_id))
 
     def finish(self, claim: Claim, spec: AgentSpec, result: Any = "done") -> Task:
         return self.scheduler.finish(claim.hold, json.dumps(result).encode(), spec)

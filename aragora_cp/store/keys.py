@@ -21,7 +21,8 @@ WORKSPACE_KEYS: Mapping[str, str] = {
     "running": "running",  # zset by end of lease
     "delayed": "delayed",  # zset by due time: backoff, delay, run_at
     "deadlines": "deadlines",  # zset by end of queue_timeout
-    "awaiting": "awaiting:{}",  # set: sub-tasks that a parked task waits for
+    "awaiting": "awaiting:{}",  # set: tasks that a parked task waits for
+    "awaited": "awaited:{}",  # set: parked tasks that wait for a task
     "children": "children:{}",  # set: sub-tasks of a task
     "load": "load",  # hash: running:<lane>, tickets:<lane>
     "idem": "idem:{}",  # string with expiry: digest and task of an idempotency key

@@ -40,7 +40,7 @@ class Leadership:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """Workspaces to look at, each with the score it was found with, and the lanes as they are now."""
+    """Workspaces to look at, each with the score it was given for this look, and the lanes as they are now."""
 
     workspaces: tuple[tuple[str, float], ...]
     lanes: tuple[Lane, ...]
@@ -145,7 +145,7 @@ class SweepStore:
         return looks
 
     def schedule(self, load: Mapping[str, int] | None, looks: Sequence[tuple[str, float, float]]) -> None:
-        """Note the lanes' load (None keeps it) and when to look next: (workspace, score found, next score) each."""
+        """Note the lanes' load (None keeps it) and when to look next: (workspace, score given, next score) each."""
         rows = [part for row in looks for part in row]
         self._run("schedule_looks", "" if load is None else json.dumps(dict(load)), *rows)
 

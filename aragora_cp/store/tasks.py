@@ -87,26 +87,13 @@ class TaskStore:
             "actor": new.actor,
             "parent": new.parent_id or "",
         }
-        call = self._call(
+        word, answering, tickets, record = self._run_and_tell(
             "submit_task",
             new.workspace,
             json.dumps(control),
             lanes_json(lanes),
             *_flat(_new_record(new, cache_digest)),
         )
-        with translated():
-            # The monitor is told after the record is there: told before, it could look, find nothing, and look away.
-            pipe = self._client.pipeline(transaction=False)
-            pipe.evalsha(call.script.sha, 1, call.root, *call.args)
-            pipe.zadd(self._active, {new.workspace: 0}, lt=True)
-            answer, noted = pipe.execute(raise_on_error=False)
-            if isinstance(answer, redis.exceptions.NoScriptError):
-                answer = self._client.eval(call.script.source, 1, call.root, *call.args)
-                noted = self._client.zadd(self._active, {new.workspace: 0}, lt=True)
-            for each in (answer, noted):
-                if isinstance(each, Exception):
-                    raise each
-        word, answering, tickets, record = answer
         return Admission(word.decode(), answering.decode(), as_record(record), read_tickets(new.workspace, tickets))
 
     def claim(self, hold: Hold, agent_id: str, lane: str, lanes: Sequence[Lane]) -> Answer:
@@ -215,19 +202,17 @@ class TaskStore:
 
     def cancel(self, workspace: str, task_id: str, actor: str, correlation_id: str) -> Cancellation:
         """One round trip."""
-        answer = self._run("cancel_task", workspace, task_id, actor, correlation_id)
+        answer = self._run_and_tell("cancel_task", workspace, task_id, actor, correlation_id)
         if answer[0] == b"unknown":
             return Cancellation("unknown", "", 0, (), None)
         children = tuple(child.decode() for child in answer[3])
         return Cancellation(answer[0].decode(), answer[1].decode(), int(answer[2]), children, as_record(answer[4]))
 
     def rerun(self, workspace: str, task_id: str, actor: str, correlation_id: str, lanes: Sequence[Lane]) -> Answer:
-        """Answers pending, conflict or unknown. Two round trips: the monitor is told after the record has changed."""
-        answer = self._run(
+        """Answers pending, conflict or unknown. One round trip."""
+        answer = self._run_and_tell(
             "rerun_task", workspace, task_id, actor, correlation_id, lanes_json(lanes), self._config.window
         )
-        with translated():
-            self._client.zadd(self._active, {workspace: 0}, lt=True)
         record = as_record(answer[2]) if len(answer) > 2 else None
         return Answer(answer[0].decode(), record, read_tickets(workspace, answer[1]))
 
@@ -284,6 +269,25 @@ class TaskStore:
     def _run(self, name: str, workspace: str, *args: Any) -> Any:
         with translated():
             return scripts.run(self._client, self._call(name, workspace, *args))
+
+    def _run_and_tell(self, name: str, workspace: str, *args: Any) -> Any:
+        """Run a script after which the monitor must look at the workspace, whatever it had planned; and tell it so.
+
+        It is told after the record has changed: told before, it could look, find nothing, and look away.
+        """
+        call = self._call(name, workspace, *args)
+        with translated():
+            pipe = self._client.pipeline(transaction=False)
+            pipe.evalsha(call.script.sha, 1, call.root, *call.args)
+            pipe.zadd(self._active, {workspace: 0}, lt=True)
+            answer, noted = pipe.execute(raise_on_error=False)
+            if isinstance(answer, redis.exceptions.NoScriptError):
+                answer = self._client.eval(call.script.source, 1, call.root, *call.args)
+                noted = self._client.zadd(self._active, {workspace: 0}, lt=True)
+            for each in (answer, noted):
+                if isinstance(each, Exception):
+                    raise each
+        return answer
 
 
 def lanes_json(lanes: Iterable[Lane]) -> str:

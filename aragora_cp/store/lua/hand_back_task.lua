@@ -19,6 +19,7 @@ for n = 6, #ARGV do
   local status = redis.call('HGET', K.task(ARGV[n]), 'status')
   if status == 'PENDING' or status == 'RUNNING' then
     redis.call('SADD', K.awaiting(id), ARGV[n])
+    redis.call('SADD', K.awaited(ARGV[n]), id)
     open = open + 1
   end
 end

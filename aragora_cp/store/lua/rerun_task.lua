@@ -11,7 +11,8 @@ if t.status ~= 'FAILED' and t.status ~= 'CANCELLED' then
   return {'conflict', tickets, redis.call('HGETALL', K.task(id))}
 end
 move(id, t, 'PENDING')
-put(id, t, 'retries', 0, 'losses', 0, 'lease', '', 'closed', '', 'agent', '', 'waited', 0, 'finished', '')
+put(id, t, 'retries', 0, 'losses', 0, 'lease', '', 'closed', '', 'agent', '', 'waited', 0, 'waiting_since', '',
+  'finished', '')
 redis.call('HDEL', K.task(id), 'err_code', 'err_message', 'err_retryable', 'percent', 'note')
 enqueue(id, t)
 event('rerun', id, t)

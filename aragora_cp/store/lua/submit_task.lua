@@ -9,6 +9,11 @@
 local control = cjson.decode(ARGV[1])
 local id = control.id
 local tickets = {}
+-- The idempotency key stands for `task` from now on.
+local function remember(task)
+  if control.idem == '' then return end
+  redis.call('SET', K.idem(control.idem), control.idem_digest .. ' ' .. task, 'PX', control.idem_ms)
+end
 local function answer(word, task) return {word, task, tickets, without(task, {payload = true})} end
 
 if redis.call('EXISTS', K.task(id)) == 1 then return answer('created', id) end
@@ -24,7 +29,10 @@ if control.idem ~= '' then
 end
 if control.cache ~= '' then
   local earlier = redis.call('GET', K.cache(control.cache))
-  if earlier and redis.call('HGET', K.task(earlier), 'status') == 'COMPLETED' then return answer('cached', earlier) end
+  if earlier and redis.call('HGET', K.task(earlier), 'status') == 'COMPLETED' then
+    remember(earlier)
+    return answer('cached', earlier)
+  end
 end
 
 local fields = {}
@@ -33,10 +41,10 @@ redis.call('HSET', K.task(id), unpack(fields))
 redis.call('HSET', K.task(id), 'status', 'PENDING', 'created', NOW, 'seq', redis.call('INCR', K.seq()))
 redis.call('ZADD', K.tasks(), NOW, id)
 redis.call('ZADD', K.by('PENDING'), NOW, id)
-if control.idem ~= '' then
-  redis.call('SET', K.idem(control.idem), control.idem_digest .. ' ' .. id, 'PX', control.idem_ms)
+remember(id)
+if control.parent ~= '' and redis.call('EXISTS', K.task(control.parent)) == 1 then
+  redis.call('SADD', K.children(control.parent), id)
 end
-if control.parent ~= '' then redis.call('SADD', K.children(control.parent), id) end
 
 local t = load_routing(id)
 event('submitted', id, t)

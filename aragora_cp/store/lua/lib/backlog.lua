@@ -16,14 +16,16 @@ local function refresh_head(class, prio)
   end
 end
 
--- Waits from now on, at the place it got when it was submitted: a retry stands before what came later.
+-- Waits at the place it got when it was submitted: a retry stands before what came later. One that waits already (its
+-- lane has gone) does not begin to wait anew.
 local function enqueue(id, t)
   local class = class_of(t)
   redis.call('ZADD', K.backlog(class, t.prio), t.seq, id)
   refresh_head(class, t.prio)
-  put(id, t, 'waiting_since', NOW, 'lane', '', 'due', '', 'parked', '')
+  local since = tonumber(t.waiting_since) or NOW
+  put(id, t, 'waiting_since', since, 'lane', '', 'due', '', 'parked', '')
   if t.queue_timeout ~= '' then
-    redis.call('ZADD', K.deadlines(), NOW + tonumber(t.queue_timeout) - tonumber(t.waited), id)
+    redis.call('ZADD', K.deadlines(), since + tonumber(t.queue_timeout) - tonumber(t.waited), id)
   end
 end
 

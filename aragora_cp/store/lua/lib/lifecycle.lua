@@ -18,15 +18,23 @@ local function leave_lease(id, t)
   if redis.call('ZREM', K.running(), id) == 1 then count_running(t.run_lane, -1) end
 end
 
--- A parked parent runs again as soon as the last sub-task that it waits for is final.
-local function wake_parent(id, t)
-  if t.parent == '' then return end
-  if redis.call('SREM', K.awaiting(t.parent), id) == 0 then return end
-  if redis.call('SCARD', K.awaiting(t.parent)) > 0 then return end
-  local parent = load_routing(t.parent)
-  if parent and parent.status == 'PENDING' and parent.parked ~= '' then enqueue(t.parent, parent) end
+-- A parked task runs again as soon as the last task that it waits for is final. Answers whether one does.
+local function wake_parked(id)
+  local woken = false
+  for _, waiting in ipairs(redis.call('SMEMBERS', K.awaited(id))) do
+    if redis.call('SREM', K.awaiting(waiting), id) == 1 and redis.call('EXISTS', K.awaiting(waiting)) == 0 then
+      local t = load_routing(waiting)
+      if t and t.status == 'PENDING' and t.parked ~= '' then
+        enqueue(waiting, t)
+        woken = true
+      end
+    end
+  end
+  redis.call('DEL', K.awaited(id))
+  return woken
 end
 
+-- Answers whether a parked task was woken by it: then there is something to place.
 local function finalise(id, t, to)
   if t.status == 'RUNNING' then leave_lease(id, t) else leave_queue(id, t) end
   move(id, t, to)
@@ -34,7 +42,7 @@ local function finalise(id, t, to)
   redis.call('DEL', K.awaiting(id))
   event(string.lower(to), id, t)
   redis.call('PUBLISH', K.done(id), to)
-  wake_parent(id, t)
+  return wake_parked(id)
 end
 
 -- One line of a task's history, kept in its record: time, code, agent, whether it may be retried, message.
