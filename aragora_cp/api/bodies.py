@@ -60,6 +60,8 @@ def read_body(of: Request) -> Any:
     a body longer than the request may be (also one that does not tell its length).
     """
     data = of.get_data(cache=False)
+    if of.content_length is None:
+        of.stream.read(1)  # raises at the limit, where the first read only stopped
     if not data:
         return ma.missing
     if of.mimetype != "application/json" or of.mimetype_params.get("charset", "utf-8").lower() != "utf-8":
