@@ -68,3 +68,48 @@ def fork(payload: dict[str, Any], ctx: Context) -> int:
     note("start", ctx)
     os.fork()
     return os.getpid()
+
+
+@agent.task("chaos.closed-stdout")
+def closed_stdout(payload: dict[str, Any], ctx: Context) -> None:
+    note("start", ctx)
+    with open(os.devnull, "w") as out:
+        pass
+    print("to nobody", file=out)
+
+
+@agent.task("chaos.signals")
+def signals(payload: dict[str, Any], ctx: Context) -> None:
+    """Takes every signal that it can for itself."""
+    note("start", ctx)
+    for word in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT):
+        signal.signal(word, signal.SIG_IGN)
+
+
+class Odd(BaseException):
+    def __str__(self) -> str:
+        raise RuntimeError("cannot be printed")
+
+
+@agent.task("chaos.base-exception")
+def base_exception(payload: dict[str, Any], ctx: Context) -> None:
+    note("start", ctx)
+    raise Odd
+
+
+@agent.task("chaos.huge")
+def huge(payload: dict[str, Any], ctx: Context) -> str:
+    note("start", ctx)
+    return "x" * 10_000_000
+
+
+@agent.task("chaos.not-json")
+def not_json(payload: dict[str, Any], ctx: Context) -> object:
+    note("start", ctx)
+    return {"a set": {1, 2}}
+
+
+@agent.task("chaos.nan")
+def nan(payload: dict[str, Any], ctx: Context) -> float:
+    note("start", ctx)
+    return float("nan")

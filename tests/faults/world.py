@@ -16,7 +16,8 @@ import httpx
 
 from aragora_cp.config import ControlPlaneConfig
 from aragora_cp.embedded import EmbeddedStore, free_port
-from aragora_cp.model import Role
+from aragora_cp.model import NewTask, Role, Task
+from aragora_cp.store.codec import dumps
 from aragora_cp.store.inspection import Finding, Inspector
 from aragora_cp.tenancy.tokens import TokenIssuer
 from aragora_cp.wiring import ControlPlane, build
@@ -95,9 +96,7 @@ class World:
         self.store = self._member("store", self.embedded.command, pass_fds=self.embedded.pass_fds)
         self.start_store()
         defaults = {"heartbeat_timeout": HEARTBEAT_TIMEOUT, "heartbeat_interval": 1.0, "kill_grace": 2.0}
-        self.config = ControlPlaneConfig(
-            redis_url=self.embedded.url, redis_timeout=2.0, **(defaults | self.settings)
-        )
+        self.config = ControlPlaneConfig(redis_url=self.embedded.url, redis_timeout=2.0, **(defaults | self.settings))
         self.plane: ControlPlane = build(self.config)
         issuer = TokenIssuer(self.plane.tokens)
         self.agent_token = issuer.issue(workspace=None, role=Role.AGENT).text
@@ -126,8 +125,56 @@ class World:
         except httpx.HTTPError:
             return False
 
-    def agent(self, name: str, *options: str) -> Member:
-        return self._start(name, ["worker", "tests.faults.agents:agent", "--agent-id", name, *options])
+    def agent(self, name: str, *options: str, prefix: tuple[str, ...] = (), **env: str) -> Member:
+        command = ["worker", "tests.faults.agents:agent", "--agent-id", name, *options]
+        return self._start(name, command, prefix=prefix, env=env)
+
+    def submit(self, kind: str, *, payload: dict[str, Any] | None = None, **options: Any) -> str:
+        """Submit in this process, without HTTP; answers the id."""
+        new = NewTask(
+            workspace="default",
+            task_type=f"chaos.{kind}",
+            payload=dumps(payload or {}),
+            required_capabilities=("chaos",),
+            **options,
+        )
+        return self.plane.scheduler.submit(new)[0].task_id
+
+    def task(self, task_id: str) -> Task:
+        return self.plane.scheduler.get("default", task_id)
+
+    def hold(self, gate: str = "gate", **options: Any) -> str:
+        """A task that runs until `open_gate`."""
+        return self.submit("hold", payload={"gate": str(self.folder / gate)}, **options)
+
+    def open_gate(self, gate: str = "gate") -> None:
+        (self.folder / gate).touch()
+
+    def started(self, task_id: str, attempt: int = 1, timeout: float = 15.0) -> str:
+        """Wait until the attempt has started; answers by whom."""
+        return eventually(
+            lambda: next((who for _, n, who in self.lines("start", task_id) if n == attempt), None),
+            timeout,
+            f"attempt {attempt} of {task_id} starts",
+        )
+
+    def final(self, *task_ids: str, timeout: float = 30.0) -> list[Task]:
+        """Wait until they are final."""
+
+        def look() -> list[Task] | None:
+            tasks = [self.task(task_id) for task_id in task_ids]
+            return tasks if all(task.status.final for task in tasks) else None
+
+        return eventually(look, timeout, f"{len(task_ids)} tasks are final")
+
+    def audit(self, action: str, outcome: str) -> list[str]:
+        """The tasks of the audit entries with this action and outcome."""
+        entries: Any = self.plane.client.xrange(f"{self.config.key_prefix}{{default}}:audit")
+        return [
+            fields[b"task_id"].decode()
+            for _, fields in entries
+            if fields[b"action"].decode() == action and fields[b"outcome"].decode() == outcome
+        ]
 
     def ready(self, *names: str, timeout: float = 30.0) -> None:
         """Wait until these agents can take work."""
@@ -137,9 +184,11 @@ class World:
         page = self.plane.registry.list("default", limit=200)
         return {agent.agent_id for agent in page.items if agent.status.value in ("IDLE", "BUSY")}
 
-    def _start(self, name: str, command: list[str]) -> Member:
+    def _start(
+        self, name: str, command: list[str], prefix: tuple[str, ...] = (), env: dict[str, str] | None = None
+    ) -> Member:
         if name not in self.members:
-            self._member(name, [sys.executable, "-m", "aragora_cp.cli", *command])
+            self._member(name, [*prefix, sys.executable, "-m", "aragora_cp.cli", *command]).env.update(env or {})
         self.members[name].start()
         return self.members[name]
 
