@@ -56,7 +56,7 @@ def connect(config: ControlPlaneConfig, *, pool_size: int | None = None) -> redi
         client_name="aragora-cp",
         **keep,
     )
-    return redis.Redis(connection_pool=pool)
+    return redis.Redis.from_pool(pool)  # which closing the client closes too
 
 
 @contextmanager

@@ -23,7 +23,7 @@ local function recount(id, lane, online, slots)
   else
     redis.call('HSET', K.agent(id), 'counted_lane', '', 'counted_slots', 0)
   end
-  if had then count_in(was[1], -1, -tonumber(was[2])) end
+  if had then count_in(was[1], -1, 0 - tonumber(was[2])) end  -- minus zero is no integer to every server
 end
 
 local function slots_of(id)
