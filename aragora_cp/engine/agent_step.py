@@ -248,6 +248,7 @@ class AgentStep(bootsteps.StartStopStep):
 
     def _begin_stopping(self) -> None:
         self._stop_by = time.monotonic() + self._host.config.drain_timeout
+        log.info("stopping: taking nothing new", extra={"running": len(list(in_hand()))})
         for name in self._queues():
             self._consumer.cancel_task_queue(name)
 

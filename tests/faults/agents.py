@@ -1,4 +1,4 @@
-"""Agents for fault tests. Every start and every end is a line in a file, so that nothing depends on what the store says."""
+"""Agents for fault tests. Every start and end is a line in a file: nothing depends on what the store says."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def test_a_second_sigterm_hands_back_at_once(world: World) -> None:
     world.started(task_id)
     assert leaving.process is not None
     leaving.process.terminate()
-    eventually(lambda: "Canceling queue" in leaving.text(), 10, "it takes nothing new")
+    eventually(lambda: "stopping: taking nothing new" in leaving.text(), 10, "it takes nothing new")
     leaving.process.terminate()
     assert leaving.process.wait(15) == 0
     world.agent("next", "--concurrency", "1")
