@@ -238,14 +238,14 @@ def find_server() -> Path:
 def free_port(host: str = LOOPBACK, *, preferred: int = 0) -> int:
     """`preferred` when nobody listens there, else a free one that the system picks."""
     for port in (preferred, 0) if preferred else (0,):
-        with socket.socket() as probe:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((host, port))
             except OSError:
                 continue
             return int(probe.getsockname()[1])
-    raise EmbeddedStoreError(f"no free port on {host}")
+    raise EmbeddedStoreError(f"this machine cannot listen on {host}")
 
 
 def write_private(path: Path, text: str) -> None:

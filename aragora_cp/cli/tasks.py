@@ -1,0 +1,205 @@
+"""`aragora-cp tasks`: submit, look, wait, cancel."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from aragora_cp.cli.failure import CommandFailed
+from aragora_cp.cli.output import moment, print_fields, print_json, print_table, progress
+from aragora_cp.cli.session import LONGEST_WAIT, Session, segment, with_session
+
+_FINAL = ("COMPLETED", "FAILED", "CANCELLED")
+_STATUSES = ("PENDING", "RUNNING", *_FINAL)
+
+as_json_option = click.option("--json", "as_json", is_flag=True, help="For programs.")
+
+
+@click.group()
+def tasks() -> None:
+    """Submit tasks and follow them."""
+
+
+@tasks.command()
+@click.argument("task_type", metavar="TYPE")
+@click.option("--payload", default="{}", help="JSON, @FILE that holds it, or - for standard input.")
+@click.option("--capability", "capabilities", multiple=True, help="One that the agent must have; may be repeated.")
+@click.option("--priority", type=click.Choice(["critical", "high", "normal", "low"]), default="normal")
+@click.option("--timeout", type=float, metavar="SECONDS", help="Limit of one attempt.")
+@click.option("--max-retries", type=int)
+@click.option("--idempotency-key", help="The same key again answers with the same task.")
+@click.option(
+    "--wait",
+    type=float,
+    is_flag=False,
+    flag_value=math.inf,
+    metavar="[SECONDS]",
+    help="Wait for the result, so long at most.",
+)
+@as_json_option
+@with_session
+def submit(
+    session: Session,
+    task_type: str,
+    payload: str,
+    capabilities: tuple[str, ...],
+    priority: str,
+    timeout: float | None,
+    max_retries: int | None,
+    idempotency_key: str | None,
+    wait: float | None,
+    as_json: bool,
+) -> None:
+    """Submit a task of TYPE, for example `code.review`.
+
+    With --wait the exit status is 0 only when the task completed.
+    """
+    optional = {"timeout": timeout, "max_retries": max_retries, "idempotency_key": idempotency_key}
+    task = session.request(
+        "POST",
+        "/tasks/submit",
+        body={
+            "task_type": task_type,
+            "payload": read_payload(payload),
+            "required_capabilities": list(capabilities),
+            "priority": priority,
+            **{name: value for name, value in optional.items() if value is not None},
+        },
+    )
+    if wait is None:
+        _show(task, as_json)
+    else:
+        _finish(wait_for(session, task["task_id"], wait), as_json)
+
+
+@tasks.command()
+@click.argument("task_id")
+@as_json_option
+@with_session
+def get(session: Session, task_id: str, as_json: bool) -> None:
+    """Show a task."""
+    _show(session.task(task_id), as_json)
+
+
+@tasks.command()
+@click.argument("task_id")
+@click.option("--timeout", type=float, default=math.inf, metavar="SECONDS", help="Longest wait; without, no limit.")
+@as_json_option
+@with_session
+def wait(session: Session, task_id: str, timeout: float, as_json: bool) -> None:
+    """Wait until a task is final and show it; the exit status is 0 only when it completed."""
+    _finish(wait_for(session, task_id, timeout), as_json)
+
+
+@tasks.command()
+@click.argument("task_id")
+@as_json_option
+@with_session
+def cancel(session: Session, task_id: str, as_json: bool) -> None:
+    """Cancel a task."""
+    _show(session.request("POST", f"/tasks/{segment(task_id)}/cancel"), as_json)
+
+
+@tasks.command(name="list")
+@click.option("--status", type=click.Choice(_STATUSES, case_sensitive=False))
+@click.option("--type", "task_type", help="Only tasks of this type.")
+@click.option("--agent", "agent_id", help="Only tasks of this agent.")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True)
+@as_json_option
+@with_session
+def list_(
+    session: Session, status: str | None, task_type: str | None, agent_id: str | None, limit: int, as_json: bool
+) -> None:
+    """List tasks, newest first."""
+    wanted = {"status": status, "task_type": task_type, "agent_id": agent_id}
+    found = list(session.pages("/tasks", wanted, limit))
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ["task", "type", "status", "priority", "attempt", "agent", "created"],
+        (
+            (
+                task["task_id"],
+                task["task_type"],
+                task["status"],
+                task["priority"],
+                f"{task['attempt']}",
+                task["agent_id"],
+                moment(task["created_at"]),
+            )
+            for task in found
+        ),
+        empty="no tasks",
+    )
+
+
+def read_payload(given: str) -> Any:
+    """The payload that --payload means. Raises CommandFailed."""
+    try:
+        if given == "-":
+            text = sys.stdin.buffer.read().decode()
+        elif given.startswith("@"):
+            text = Path(given[1:]).read_text(encoding="utf-8")
+        else:
+            text = given
+    except OSError as error:
+        raise CommandFailed(f"cannot read {given[1:]}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise CommandFailed("the payload is not UTF-8") from error
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CommandFailed(f"the payload is not JSON: {error}") from error
+
+
+def wait_for(
+    session: Session, task_id: str, timeout: float, clock: Callable[[], float] = time.monotonic
+) -> dict[str, Any]:
+    """The task once it is final, or as it is after `timeout` seconds; its progress shown meanwhile."""
+    end = clock() + timeout
+    with progress(f"{task_id} …") as line:
+        while True:
+            task = session.task(task_id, wait=max(0.0, min(LONGEST_WAIT, end - clock())))
+            if task["status"] in _FINAL or clock() >= end:
+                return task
+            step = task.get("progress") or {}
+            said = " ".join(str(step[key]) for key in ("percent", "message") if step.get(key) is not None)
+            line.update(f"{task['task_type']} {task['status'].lower()} {said}")
+
+
+def _finish(task: dict[str, Any], as_json: bool) -> None:
+    _show(task, as_json)
+    if task["status"] != "COMPLETED":
+        ended = task["status"] in _FINAL
+        raise CommandFailed(f"the task {'ended' if ended else 'is still'} {task['status']}")
+
+
+def _show(task: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(task)
+        return
+    error = task.get("error") or {}
+    print_fields(
+        {
+            "task": task["task_id"],
+            "type": task["task_type"],
+            "status": task["status"],
+            "priority": task["priority"],
+            "needs": task["required_capabilities"],
+            "attempt": f"{task['attempt']} of up to {task['max_retries'] + 1}" if task["attempt"] else "",
+            "agent": task.get("agent_id"),
+            "created": moment(task["created_at"]),
+            "finished": moment(task["finished_at"]) if task.get("finished_at") else "",
+            "next attempt": moment(task["next_attempt_at"]) if task.get("next_attempt_at") else "",
+            "error": f"{error.get('code')}: {error.get('message')}" if error else "",
+            "result": task.get("result"),
+        }
+    )
