@@ -7,6 +7,7 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
+from typing import Any
 
 from aragora_cp.errors import NotFound, StoreUnavailable
 from aragora_cp.model import TaskStatus
@@ -16,6 +17,7 @@ log = logging.getLogger(__name__)
 
 _LOOK_BATCH = 500
 _RECONNECT_PAUSE = 0.5
+_CANCEL_AGAIN = 0.2
 
 
 class Waiter:
@@ -105,8 +107,7 @@ class Waiter:
         try:
             self._loop.run_forever()
         finally:
-            main.cancel()
-            self._loop.run_until_complete(asyncio.gather(main, return_exceptions=True))
+            self._loop.run_until_complete(_end({main, *asyncio.all_tasks(self._loop)}))
             self._loop.close()
 
     async def _listen(self) -> None:
@@ -138,9 +139,7 @@ class Waiter:
         try:
             await asyncio.gather(*parts)
         finally:
-            for part in parts:
-                part.cancel()
-            await asyncio.gather(*parts, return_exceptions=True)
+            await _end(set(parts))
 
     async def _subscribe(self, feed: CompletionFeed, started: asyncio.Event) -> None:
         assert self._wanted is not None
@@ -187,3 +186,13 @@ class Waiter:
                     future.set_result(status)
             except InvalidStateError:
                 continue
+
+
+async def _end(tasks: set[asyncio.Task[Any]]) -> None:
+    """Cancel `tasks` until all have ended: the driver may swallow a cancellation while it connects."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        ended, left = await asyncio.wait(left, timeout=_CANCEL_AGAIN)
+        await asyncio.gather(*ended, return_exceptions=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from flask import Flask
 
 from aragora_cp.api import access, agents, health, openapi, problems, reports, tasks, tracing
-from aragora_cp.api.bodies import ENVELOPE_BYTES
+from aragora_cp.api.bodies import ENVELOPE_BYTES, discard_rest
 from aragora_cp.api.services import Services, install
 from aragora_cp.api.waits import Waits
 from aragora_cp.store.probes import StoreProbes
@@ -35,6 +35,7 @@ def create_app(plane: ControlPlane) -> Flask:
     install(app, Services(plane, tenancy, StoreProbes(plane.config), Waits(plane.waiter)))
     tracing.trace(app)
     access.guard(app)
+    app.after_request(discard_rest)
     problems.register(app)
     api = openapi.ControlPlaneApi(app)
     for blueprint, path in (

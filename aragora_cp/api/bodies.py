@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import wraps
 from typing import Any, NoReturn, TypeVar, cast
 
@@ -10,6 +11,7 @@ import marshmallow as ma
 from flask import Request, Response, request
 from flask_smorest import Blueprint
 from webargs.flaskparser import FlaskParser
+from werkzeug.exceptions import HTTPException
 
 from aragora_cp.api.services import services
 from aragora_cp.errors import InvalidRequest, MalformedRequest, PayloadTooLarge, UnsupportedMediaType
@@ -19,6 +21,10 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 #: What a body may hold beside its payload or result: metadata, names, numbers.
 ENVELOPE_BYTES = 96 * 1024
+#: An answer that comes before the body was read (401, 413) still reads so much of it and throws it away: a client that
+#: is sending gets its answer only then, and can use the connection again.
+MOST_DISCARDED = 8 * 1024 * 1024
+_BLOCK = 64 * 1024
 #: JSON nested deeper than this is refused: it must come out again wherever it went in.
 DEEPEST = 512
 
@@ -59,9 +65,14 @@ def read_body(of: Request) -> Any:
     Raises UnsupportedMediaType, MalformedRequest, and werkzeug's RequestEntityTooLarge, before anything is parsed, for
     a body longer than the request may be (also one that does not tell its length).
     """
-    data = of.get_data(cache=False)
-    if of.content_length is None:
-        of.stream.read(1)  # raises at the limit, where the first read only stopped
+    try:
+        data = of.get_data(cache=False)
+        if of.content_length is None:
+            of.stream.read(1)  # raises at the limit, where the first read only stopped
+    except HTTPException:
+        raise
+    except Exception as error:  # a broken chunk, a client gone: each server has its own errors for it
+        raise MalformedRequest("the body cannot be read to its end") from error
     if not data:
         return ma.missing
     if of.mimetype != "application/json" or of.mimetype_params.get("charset", "utf-8").lower() != "utf-8":
@@ -70,6 +81,16 @@ def read_body(of: Request) -> Any:
         return loads(data)
     except NotJson as error:
         raise MalformedRequest(f"the body is not JSON: {error}") from None
+
+
+def discard_rest(response: Response) -> Response:
+    """For `Flask.after_request`: read what is left of the body, if the server says that reading it comes to an end."""
+    if request.environ.get("wsgi.input_terminated"):
+        source, left = request.environ["wsgi.input"], MOST_DISCARDED
+        with suppress(Exception):  # the client has gone, or broke its own chunks: each server has its own errors
+            while left > 0 and (block := source.read(min(left, _BLOCK))):
+                left -= len(block)
+    return response
 
 
 def expect_no_body() -> None:

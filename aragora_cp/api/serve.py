@@ -30,17 +30,18 @@ def app(config: ControlPlaneConfig | None = None) -> Flask:
 
 def run_gunicorn(
     config: ControlPlaneConfig,
-    *,
     host: str = "127.0.0.1",
     port: int = 8080,
     workers: int = 1,
+    *,
     build_plane: Callable[[ControlPlaneConfig], ControlPlane] = build,
 ) -> None:
     """Serve until SIGTERM or SIGINT; then requests under way are finished, and it leaves by SystemExit.
 
     `X-Forwarded-*` headers are not believed from anyone: nothing here depends on the client's address or scheme.
     """
-    _Server(config, f"{host}:{port}", workers, build_plane).run()
+    shown = f"[{host}]" if ":" in host else host
+    _Server(config, f"{shown}:{port}", workers, build_plane).run()
 
 
 class _Server(BaseApplication):

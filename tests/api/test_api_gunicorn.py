@@ -96,6 +96,11 @@ def test_it_serves_waits_bounds_bodies_and_stops_cleanly(
         large = client.post("/tasks/submit", content=iter([b" " * 50_000] * (most // 50_000 + 2)), headers=kind)
         assert (small.status_code, large.status_code) == (202, 413)
         assert large.json()["code"] == "payload-too-large"
+        # An answer that does not need the body still leaves the connection usable.
+        for size in (300_000, 3_000_000):
+            assert client.post("/tasks/submit", content=b" " * size, headers=kind).status_code in (400, 413)
+            nobody = {**kind, "Authorization": ""}
+            assert client.post("/tasks/submit", content=b" " * size, headers=nobody).status_code == 401
         assert client.get(path, headers={"X-Forwarded-Proto": "https", "Forwarded": "for=1"}).status_code == 200
 
         # SIGTERM: a request that waits is answered, then the process ends well.
@@ -109,6 +114,20 @@ def test_it_serves_waits_bounds_bodies_and_stops_cleanly(
     assert process.returncode == 0, lines.decode()
     assert b"Traceback" not in lines
     assert b"Warning" not in lines
+
+
+def test_broken_chunks_are_a_malformed_request(
+    server: tuple[str, subprocess.Popen[bytes]], plane: ControlPlane
+) -> None:
+    token = TokenIssuer(plane.tokens).issue(workspace="acme", role=Role.SUBMITTER).text
+    with socket.create_connection(("127.0.0.1", httpx.URL(server[0]).port), timeout=10) as raw:
+        raw.sendall(
+            f"POST {BASE}/tasks/submit HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
+            "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n\r\n".encode()
+        )
+        answer = b"".join(iter(lambda: raw.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b'"code":"malformed-request"' in answer
 
 
 def _until_waiting(plane: ControlPlane) -> None:

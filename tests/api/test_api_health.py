@@ -74,7 +74,7 @@ def own_server() -> Iterator[ValkeyServer]:
     server = ValkeyServer()
     server.start()
     yield server
-    if server.is_running:
+    if server.is_running():
         server.stop()
 
 
