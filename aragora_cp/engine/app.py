@@ -62,6 +62,8 @@ def celery_settings(config: ControlPlaneConfig) -> dict[str, Any]:
         "worker_enable_remote_control": True,
         "enable_utc": True,
         "timezone": "UTC",
+        # Not Celery's: what tickets need to know of ours.
+        "aragora_kill_grace": config.kill_grace,
     }
 
 

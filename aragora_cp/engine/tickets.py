@@ -100,7 +100,7 @@ class CeleryBroker:
             kwargs={},
             shadow=ticket.task_type,
             soft_time_limit=ticket.timeout,
-            time_limit=ticket.timeout + self._app.conf.get("aragora_kill_grace", 5.0),
+            time_limit=ticket.timeout + self._app.conf.aragora_kill_grace,
             argsrepr=f"workspace={ticket.workspace} attempt={ticket.attempt}",
             kwargsrepr="",
             headers={"correlation_id": ticket.correlation_id} if ticket.correlation_id else None,

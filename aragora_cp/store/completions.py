@@ -20,8 +20,11 @@ class CompletionFeed:
 
     def __init__(self, config: ControlPlaneConfig) -> None:
         timeout = config.redis_timeout
+        keep = {} if config.redis_url.startswith("unix:") else {"socket_keepalive": True}
+        # No health checks: the driver sends one before a subscription that follows a while without any, and then reads
+        # its answer beside `items`, which reads the same connection.
         self._client = redis.asyncio.Redis.from_url(
-            config.redis_url, socket_timeout=timeout, socket_connect_timeout=timeout, health_check_interval=30
+            config.redis_url, socket_timeout=timeout, socket_connect_timeout=timeout, health_check_interval=0, **keep
         )
         self._pubsub = self._client.pubsub()
         self._prefix = config.key_prefix
