@@ -36,12 +36,12 @@ def run_gunicorn(
     *,
     build_plane: Callable[[ControlPlaneConfig], ControlPlane] = build,
 ) -> None:
-    """Serve until SIGTERM or SIGINT; then requests under way are finished, and it leaves by SystemExit.
+    """Serve on `host` (an IPv6 address in brackets) until SIGTERM or SIGINT; then requests under way are finished, and it
+    leaves by SystemExit.
 
     `X-Forwarded-*` headers are not believed from anyone: nothing here depends on the client's address or scheme.
     """
-    shown = f"[{host}]" if ":" in host else host
-    _Server(config, f"{shown}:{port}", workers, build_plane).run()
+    _Server(config, f"{host}:{port}", workers, build_plane).run()
 
 
 class _Server(BaseApplication):
