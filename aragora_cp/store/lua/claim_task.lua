@@ -27,7 +27,7 @@ if able and t.target ~= '' then
 end
 if not able then
   leave_window(id, t)
-  if t.target ~= '' then
+  if t.target == agent then
     fail_finally(id, t, 'no-handler', 'the agent named by the task does not have the capabilities it requires', '0')
   else
     enqueue(id, t)

@@ -1,0 +1,364 @@
+"""Any order of calls, against a model that a page can hold; and every invariant after each of them.
+
+One example is one workspace of its own on the real store. A failure prints the steps and a blob that repeats it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from aragora_cp.errors import AlreadyFinal, Conflict, IdempotencyConflict, StaleAttempt
+from aragora_cp.lanes import SHARED_POOL, lane_name
+from aragora_cp.model import AgentSpec, Claim, Hold, NewTask, Priority, RetryPolicy, TaskStatus, Ticket
+from aragora_cp.store.inspection import Inspector
+from aragora_cp.store.records import read_task
+from aragora_cp.store.tasks import as_record
+from tests.conftest import short_config
+from tests.fleet import HANDLER_ERROR, PROCESS_LOST, REJECTED, Fleet
+from tests.invariants import broken_invariants
+from tests.servers import StoreServer
+
+S = TaskStatus
+CAPABILITIES = st.sampled_from([(), ("code",), ("search",), ("code", "search")])
+SPECS = {
+    "coder": AgentSpec("coder", ("code",)),
+    "searcher": AgentSpec("searcher", ("search",), concurrency=2),
+    "both": AgentSpec("both", ("code", "search"), concurrency=3),
+    "private": AgentSpec("private", ("code", "search"), workspace="acme"),
+}
+AGENTS = st.sampled_from(sorted(SPECS))
+RETRIES = RetryPolicy(initial=0.0)
+
+
+@dataclass
+class Expected:
+    """What the model knows of one task."""
+
+    status: TaskStatus = S.PENDING
+    attempt: int = 0
+    retries: int = 0
+    max_retries: int = 0
+    hold: Hold | None = None
+    late: Hold | None = None
+    result: int | None = None
+    history: set[int] = field(default_factory=set)
+    awaits: set[str] = field(default_factory=set)
+
+    def end(self, status: TaskStatus) -> None:
+        self.status, self.hold, self.late = status, None, None
+        self.awaits.clear()
+
+    def lose(self) -> None:
+        """What the delivery lost: a late result still counts while retries are left."""
+        self.history.add(self.attempt)
+        if self.retries >= self.max_retries:
+            self.end(S.FAILED)
+        else:
+            self.retries += 1
+            self.status, self.late, self.hold = S.PENDING, self.hold, None
+
+
+def lane_of(spec: AgentSpec) -> str:
+    return lane_name(spec.workspace or SHARED_POOL, spec.capabilities)
+
+
+class SchedulerMachine(RuleBasedStateMachine):
+    server: StoreServer
+
+    tasks = Bundle("tasks")
+    holds = Bundle("holds")
+
+    @initialize()
+    def start(self) -> None:
+        self.fleet = Fleet(short_config(self.server))
+        self.model: dict[str, Expected] = {}
+        self.keys: dict[str, tuple[str, int]] = {}
+        self.results = itertools.count()
+        self.completed: dict[str, object] = {}
+        self.attempts: dict[str, int] = {}
+        self.inspector = Inspector(self.fleet.client, self.fleet.config)
+        self.register("coder")
+        self.register("both")
+
+    def teardown(self) -> None:
+        if not hasattr(self, "fleet"):
+            return
+        self.each_task_completed_at_most_once()
+        for key in self.fleet.client.scan_iter(match=f"{self.fleet.config.key_prefix}*", count=1000):
+            self.fleet.client.unlink(key)
+        self.fleet.close()
+
+    # --- callers ---------------------------------------------------------------------------------------------------
+
+    @rule(
+        target=tasks,
+        count=st.integers(1, 6),
+        capabilities=CAPABILITIES,
+        priority=st.sampled_from(Priority),
+        max_retries=st.integers(0, 2),
+        agent=st.none() | AGENTS,
+        delay=st.sampled_from([None, None, 600.0]),
+        queue_timeout=st.sampled_from([None, 600.0]),
+    )
+    def submit(
+        self, count: int, capabilities: tuple[str, ...], max_retries: int, agent: str | None, **more: Any
+    ) -> Any:
+        new = NewTask("acme", "t", b"{}", capabilities, max_retries=max_retries, agent_id=agent, retry=RETRIES, **more)
+        ids = []
+        for _ in range(count):
+            task, created = self.fleet.scheduler.submit(new)
+            assert created
+            self.model[task.task_id] = Expected(max_retries=max_retries)
+            ids.append(task.task_id)
+        return multiple(*ids)
+
+    @rule(target=tasks, key=st.sampled_from("ab"), body=st.integers(0, 1))
+    def submit_by_key(self, key: str, body: int) -> Any:
+        new = self.fleet.new(
+            "code", payload=json.dumps(body).encode(), idempotency_key=key, max_retries=1, retry=RETRIES
+        )
+        if key not in self.keys:
+            task, created = self.fleet.scheduler.submit(new)
+            assert created
+            self.keys[key] = (task.task_id, body)
+            self.model[task.task_id] = Expected(max_retries=1)
+            return task.task_id
+        first, told = self.keys[key]
+        if told != body:
+            with pytest.raises(IdempotencyConflict):
+                self.fleet.scheduler.submit(new)
+        else:
+            assert self.fleet.scheduler.submit(new)[0].task_id == first
+        return multiple()
+
+    @rule(task_id=tasks, again=st.booleans())
+    def step_in(self, task_id: str, again: bool) -> None:
+        """A person cancels a task, or lets it run again."""
+        told, scheduler = self.model[task_id], self.fleet.scheduler
+        if again and told.status in (S.FAILED, S.CANCELLED):
+            scheduler.rerun("acme", task_id)
+            told.status, told.retries = S.PENDING, 0
+        elif again:
+            with pytest.raises(Conflict):
+                scheduler.rerun("acme", task_id)
+        elif told.status.final:
+            with pytest.raises(AlreadyFinal):
+                scheduler.cancel("acme", task_id)
+        else:
+            scheduler.cancel("acme", task_id)
+            self.end(task_id, S.CANCELLED)
+
+    # --- the fleet -------------------------------------------------------------------------------------------------
+
+    def register(self, agent: str) -> None:
+        self.fleet.registry.register(SPECS[agent], owner="tests", takeover=True)
+
+    @rule(agent=AGENTS, then=st.sampled_from(["stay", "leave", "drain", "resume"]))
+    def come_and(self, agent: str, then: str) -> None:
+        self.register(agent)
+        if then == "leave":
+            self.fleet.registry.leave(agent, self.fleet.session(SPECS[agent]))
+        elif then != "stay":
+            getattr(self.fleet.registry, then)(agent, None)
+
+    # --- tickets and attempts --------------------------------------------------------------------------------------
+
+    @precondition(lambda self: self.fleet.broker.queued())
+    @rule(target=holds, most=st.integers(1, 4))
+    def work(self, most: int) -> Any:
+        """The next tickets reach agents of their lanes."""
+        holds = []
+        for _ in range(most):
+            ticket = self.fleet.broker.take()
+            if ticket is not None:
+                spec = next(s for s in SPECS.values() if ticket.lane in (lane_of(s), f"@{s.agent_id}"))
+                holds.append(self.claim(ticket, spec))
+        return multiple(*filter(None, holds))
+
+    @precondition(lambda self: self.fleet.broker.sent)
+    @rule(target=holds, data=st.data(), agent=AGENTS)
+    def stray(self, data: st.DataObject, agent: str) -> Any:
+        """Some ticket that was ever sent reaches any agent, wherever it came from."""
+        hold = self.claim(data.draw(st.sampled_from(self.fleet.broker.sent)), SPECS[agent])
+        return hold or multiple()
+
+    def claim(self, ticket: Ticket, spec: AgentSpec) -> Hold | None:
+        hold = self.fleet.hold(ticket)
+        answer = self.fleet.scheduler.claim(hold, spec)
+        told = self.model[ticket.task_id]
+        if isinstance(answer, Claim):
+            assert told.status is S.PENDING
+            assert ticket.attempt == told.attempt + 1
+            assert set(answer.task.required_capabilities) <= set(spec.capabilities)
+            assert answer.task.target_agent_id in (None, spec.agent_id)
+            told.status, told.attempt, told.hold, told.late = S.RUNNING, ticket.attempt, hold, None
+            assert self.fleet.scheduler.claim(hold, spec) == answer
+            return hold
+        if answer == "taken":
+            assert told.status is S.RUNNING
+        elif answer == "final":
+            assert told.status.final
+        elif answer == "stale-ticket":
+            assert ticket.attempt != told.attempt + 1
+        elif answer == "incapable":
+            task = self.fleet.get(ticket.task_id)
+            if task.target_agent_id == spec.agent_id:
+                self.end(ticket.task_id, S.FAILED)
+        else:
+            assert answer == "not-due"
+        return None
+
+    @rule(hold=holds)
+    def finish(self, hold: Hold) -> None:
+        told, number = self.model[hold.task_id], next(self.results)
+        claim_of = SPECS["both"]
+        if hold in (told.hold, told.late):
+            task = self.fleet.scheduler.finish(hold, json.dumps(number).encode(), claim_of)
+            assert task.result == number
+            told.result = number
+            self.end(hold.task_id, S.COMPLETED)
+        elif told.status is S.COMPLETED and hold.lease == self.fleet.record(hold.task_id)["closed"].decode():
+            assert self.fleet.scheduler.finish(hold, b'"again"', claim_of).result == told.result
+        else:
+            with pytest.raises(StaleAttempt):
+                self.fleet.scheduler.finish(hold, json.dumps(number).encode(), claim_of)
+
+    @rule(hold=consumes(holds), failure=st.sampled_from([HANDLER_ERROR, REJECTED, PROCESS_LOST]))
+    def fail(self, hold: Hold, failure: object) -> None:
+        told = self.model[hold.task_id]
+        if hold == told.late:
+            self.fleet.scheduler.fail(hold, failure, "both")  # type: ignore[arg-type]
+        elif hold == told.hold:
+            self.fleet.scheduler.fail(hold, failure, "both")  # type: ignore[arg-type]
+            if failure is PROCESS_LOST:
+                self.lose(hold.task_id)
+                return
+            told.history.add(told.attempt)
+            if failure is HANDLER_ERROR and told.retries < told.max_retries:
+                told.retries += 1
+                told.status, told.hold = S.PENDING, None
+            else:
+                self.end(hold.task_id, S.FAILED)
+        else:
+            self.refused_or_repeated(lambda: self.fleet.scheduler.fail(hold, failure, "both"))  # type: ignore[arg-type]
+
+    @rule(hold=holds, awaits=st.lists(tasks, max_size=3))
+    def hand_back(self, hold: Hold, awaits: list[str]) -> None:
+        told = self.model[hold.task_id]
+        if hold == told.hold:
+            open_ones = {other for other in awaits if not self.model[other].status.final} - {hold.task_id}
+            self.fleet.scheduler.hand_back(hold, awaits=[other for other in awaits if other != hold.task_id])
+            told.status, told.hold, told.awaits = S.PENDING, None, open_ones
+        elif hold == told.late:
+            self.fleet.scheduler.hand_back(hold)
+        else:
+            self.refused_or_repeated(lambda: self.fleet.scheduler.hand_back(hold))
+
+    def refused_or_repeated(self, call: object) -> None:
+        try:
+            call()  # type: ignore[operator]
+        except StaleAttempt:
+            return
+
+    # --- the monitor -----------------------------------------------------------------------------------------------
+
+    @rule(data=st.data())
+    def expire(self, data: st.DataObject) -> None:
+        """Some lease runs out, and the monitor may judge it."""
+        running = sorted(task_id for task_id, told in self.model.items() if told.status is S.RUNNING)
+        if not running:
+            return
+        task_id = data.draw(st.sampled_from(running))
+        self.fleet.expire(task_id)
+        look = self.fleet.sweep()
+        assert look.repairs["lost-lease"] == 1
+        self.lose(task_id)
+
+    @rule(judge=st.booleans(), lose=st.booleans(), idle=st.booleans())
+    def sweep(self, judge: bool, lose: bool, idle: bool) -> None:
+        names = [lane.name for lane in self.fleet.registry.lanes()]
+        self.fleet.sweep(judge=judge, short=names if lose else (), idle=names if idle else ())
+
+    @rule(data=st.data())
+    def come_due(self, data: st.DataObject) -> None:
+        delayed = sorted(member.decode() for member in self.fleet.client.zrange(self.fleet.keys("delayed"), 0, -1))
+        if delayed:
+            task_id = data.draw(st.sampled_from(delayed))
+            self.fleet.client.zadd(self.fleet.keys("delayed"), {task_id: 1})
+            self.fleet.sweep()
+
+    # --- the model -------------------------------------------------------------------------------------------------
+
+    def end(self, task_id: str, status: TaskStatus) -> None:
+        self.model[task_id].end(status)
+        for told in self.model.values():
+            told.awaits.discard(task_id)
+
+    def lose(self, task_id: str) -> None:
+        self.model[task_id].lose()
+        if self.model[task_id].status.final:
+            self.end(task_id, S.FAILED)
+
+    @invariant()
+    def the_store_is_sound(self) -> None:
+        if hasattr(self, "fleet"):
+            assert broken_invariants(self.fleet.client, self.fleet.config, "acme") == []
+            assert list(self.inspector.inspect("acme")) == []
+
+    @invariant()
+    def the_store_agrees_with_the_model(self) -> None:
+        model = getattr(self, "model", {})
+        for (task_id, told), record in zip(model.items(), self.records(model), strict=True):
+            task = read_task("acme", task_id, record)
+            assert (task.status, task.attempt, task.retries) == (told.status, told.attempt, told.retries), task_id
+            assert task.attempt >= self.attempts.get(task_id, 0)
+            self.attempts[task_id] = task.attempt
+            history = {entry["attempt"] for entry in (task.error or {}).get("history", ())}
+            assert told.history <= history
+            assert len(history) <= task.attempt
+            assert bool(record.get("parked")) == bool(told.awaits), (task_id, told.awaits)
+            if task_id in self.completed:
+                assert (task.status, task.result) == (S.COMPLETED, self.completed[task_id])
+            if task.status is S.COMPLETED:
+                self.completed[task_id] = task.result
+
+    def records(self, task_ids: Iterable[str]) -> list[dict[str, bytes]]:
+        pipe = self.fleet.client.pipeline(transaction=False)
+        for task_id in task_ids:
+            pipe.hgetall(self.fleet.keys("task", task_id))
+        return [as_record(found) for found in pipe.execute()]
+
+    def each_task_completed_at_most_once(self) -> None:
+        events = self.fleet.client.xrange(self.fleet.keys("events"))
+        done = [event[b"task_id"] for _, event in events if event[b"event"] == b"completed"]
+        assert len(done) == len(set(done))
+
+
+def test_any_order_of_calls_keeps_every_promise(server: StoreServer) -> None:
+    SchedulerMachine.server = server
+    thorough = os.environ.get("CI") == "true"
+    phases = set(Phase) - {Phase.explain}  # which traces every line that is run
+    run_state_machine_as_test(
+        SchedulerMachine,
+        settings=settings(max_examples=100 if thorough else 60, stateful_step_count=40, phases=phases),
+    )
