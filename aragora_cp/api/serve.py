@@ -36,8 +36,8 @@ def run_gunicorn(
     *,
     build_plane: Callable[[ControlPlaneConfig], ControlPlane] = build,
 ) -> None:
-    """Serve on `host` (an IPv6 address in brackets) until SIGTERM or SIGINT; then requests under way are finished, and it
-    leaves by SystemExit.
+    """Serve on `host` (an IPv6 address in brackets) until SIGTERM or SIGINT; then requests under way are finished, and
+    it leaves by SystemExit.
 
     `X-Forwarded-*` headers are not believed from anyone: nothing here depends on the client's address or scheme.
     """
