@@ -12,7 +12,7 @@ from importlib.resources import files
 from typing import Any
 
 import redis
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 
 from aragora_cp.model import LEGAL_MOVES
 from aragora_cp.store.keys import FLEET_KEYS, WORKSPACE_KEYS, lua_table
@@ -69,10 +69,13 @@ def run(client: redis.Redis, call: Call) -> Any:
         return client.eval(call.script.source, 1, call.root, *call.args)
 
 
-def run_all(client: redis.Redis, calls: Sequence[Call], extra: Iterable[tuple[Any, ...]] = ()) -> list[Any]:
+def run_all(
+    client: redis.Redis, calls: Sequence[Call], extra: Iterable[tuple[Any, ...]] = (), *, raise_errors: bool = True
+) -> list[Any]:
     """Run `extra` plain commands and then `calls` in one round trip; answers are the calls' own.
 
-    Not a transaction: each call stands for itself. Raises the first error of any of them, after all have run.
+    Not a transaction: each call stands for itself. Raises the first error of any of them, after all have run; without
+    `raise_errors` a server's refusal stands in its call's place.
     """
     extra = list(extra)
     pipe = client.pipeline(transaction=False)
@@ -85,6 +88,6 @@ def run_all(client: redis.Redis, calls: Sequence[Call], extra: Iterable[tuple[An
         if isinstance(answers[n], NoScriptError):
             answers[n] = client.eval(call.script.source, 1, call.root, *call.args)
     for answer in answers:
-        if isinstance(answer, Exception):
+        if isinstance(answer, Exception) and (raise_errors or not isinstance(answer, ResponseError)):
             raise answer
     return answers[len(extra) :]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import redis
+from redis.exceptions import ResponseError
 
 from aragora_cp.config import ControlPlaneConfig
 from aragora_cp.model import Lane, Ticket
@@ -16,6 +18,8 @@ from aragora_cp.store.agents import read_lanes
 from aragora_cp.store.connection import translated
 from aragora_cp.store.keys import fleet_keys, workspace_keys
 from aragora_cp.store.tasks import lanes_json, read_tickets
+
+log = logging.getLogger(__name__)
 
 #: Bound on each kind of repair in one look at one workspace: recovery is spread out, not one burst.
 MOST_PER_LOOK = 100
@@ -105,7 +109,10 @@ class SweepStore:
         now: int,
         chance: float,
     ) -> list[Look]:
-        """Look at each of `workspaces`, all in one round trip. Raises Deposed."""
+        """Look at each of `workspaces`, all in one round trip. Raises Deposed.
+
+        One that cannot be looked at is logged, left out and due again: its trouble must not become the others'.
+        """
         retention = round(self._config.result_retention * 1000)
         control = {
             "epoch": epoch,
@@ -127,9 +134,12 @@ class SweepStore:
             args = (json.dumps(control), lanes_json(usable), chance)
             calls.append(scripts.Call(scripts.script("sweep_workspace"), root, args))
         with translated():
-            answers = scripts.run_all(self._client, calls)
+            answers = scripts.run_all(self._client, calls, raise_errors=False)
         looks = []
         for workspace, answer in zip(workspaces, answers, strict=True):
+            if isinstance(answer, Exception):
+                _log_fault(workspace, answer)
+                continue
             if answer[0] == b"deposed":
                 raise Deposed
             _, next_look, tickets, load, repairs = answer
@@ -152,6 +162,15 @@ class SweepStore:
     def _run(self, name: str, *args: Any) -> Any:
         with translated():
             return scripts.run(self._client, scripts.Call(scripts.script(name), self._keys.root, args))
+
+
+def _log_fault(workspace: str, error: Exception) -> None:
+    """A script's own fault is logged; raises StoreUnavailable when the server takes no writes now."""
+    try:
+        with translated():
+            raise error
+    except ResponseError:
+        log.exception("a workspace cannot be looked at", extra={"workspace": workspace})
 
 
 def _pairs(flat: Any) -> dict[bytes, Any]:
