@@ -85,6 +85,8 @@ class LocalAgentHost:
             raise ConfigError(f"the {pool} pool cannot keep time limits; use prefork or threads")
         if not self._agent.handlers:
             raise ConfigError("the agent has no handler; decorate one with @agent.task(...)")
+        if not isinstance(concurrency, int | None):
+            raise ConfigError(f"an agent's concurrency is a whole number, not {concurrency!r}")
         named = self._named or node or self._agent.agent_id
         if named is not None and not AGENT_ID.fullmatch(named):
             raise ConfigError(f"{named!r} is not an agent id")
@@ -106,6 +108,12 @@ class LocalAgentHost:
         return self._parts().registry.heartbeat(
             self.spec.agent_id, self._session, holds, completed=completed, failed=failed, stuck=stuck
         )
+
+    def drain(self) -> None:
+        try:
+            self._parts().registry.drain(self.spec.agent_id, None)
+        except AragoraError:
+            structlog.get_logger(__name__).debug("draining without saying so")
 
     def leave(self) -> None:
         if not self._session or self._pid != os.getpid():

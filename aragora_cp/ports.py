@@ -70,6 +70,10 @@ class AgentHost(Protocol):
         """One heartbeat. Raises StaleSession, NotFound, StoreUnavailable."""
         ...
 
+    def drain(self) -> None:
+        """Say that this process takes nothing new any more; best effort."""
+        ...
+
     def leave(self) -> None:
         """Say goodbye to the registry; best effort."""
         ...

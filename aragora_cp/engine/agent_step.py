@@ -51,7 +51,7 @@ def install_steps(app: Celery, host: AgentHost) -> None:
 
 def _become_agent(app: Celery, host: AgentHost, worker: Any, conf: Any, options: dict[str, Any]) -> None:
     """Register before anything else starts; its queues follow from what it is."""
-    pool = options.get("pool_cls") or conf.worker_pool
+    pool = options.get("pool") or options.get("pool_cls") or conf.worker_pool
     pool_name = pool if isinstance(pool, str) else getattr(pool, "__module__", "").rsplit(".", 1)[-1]
     node = str(worker.hostname).partition("@")[0]
     try:
@@ -94,6 +94,7 @@ class AgentStep(bootsteps.StartStopStep):
         self._beat_at = float("-inf")
         self._draining = False
         self._stop_by: float | None = None
+        self._said_so = False
         self._store_away = False
 
     def start(self, consumer: Any) -> None:
@@ -253,6 +254,10 @@ class AgentStep(bootsteps.StartStopStep):
             self._consumer.cancel_task_queue(name)
 
     def _finish_stopping(self) -> None:
+        if not self._said_so:
+            # Not in the signal's handler: that may have interrupted a call to the store.
+            self._said_so = True
+            self._host.drain()
         left = list(in_hand())
         if left and time.monotonic() < (self._stop_by or 0):
             return
