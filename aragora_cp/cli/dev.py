@@ -19,7 +19,7 @@ from aragora_cp.coordinator import DEFAULT_WORKSPACE
 from aragora_cp.embedded import write_private
 
 #: Seconds of stopping after which it is said what is waited for.
-_PATIENCE = 2.0
+_PATIENCE = 5.0
 
 
 @click.command()
@@ -62,6 +62,8 @@ class Development:
         """Until told to stop. Raises CommandFailed or AragoraError when it cannot go on."""
         with StopSignals() as signals:
             try:
+                self._stack.open()
+                self._file.unlink(missing_ok=True)  # of a run that was killed
                 self._stack.start(self._tell_missing, lambda: signals.asked)
                 self._ready = True
                 self._publish()

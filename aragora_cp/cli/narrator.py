@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import TextIO
 
 from honcho.colour import get_colours
@@ -14,7 +15,8 @@ OWN_NAME = "dev"
 
 
 class Narrator:
-    """Prints ``name | line``, in a colour for each name on a terminal. No time: log lines carry theirs."""
+    """Prints ``name | line``, in a colour for each name on a terminal. No time: log lines carry theirs. Falls silent
+    when nobody reads any more: what it tells of must be stopped all the same."""
 
     def __init__(self, names: Iterable[str], out: TextIO) -> None:
         everyone = [OWN_NAME, *names]
@@ -24,4 +26,5 @@ class Narrator:
     def say(self, name: str, line: str) -> None:
         speaker = name or OWN_NAME
         moment = datetime.datetime.now(tz=datetime.UTC)
-        self._printer.write(Message("line", line, moment, speaker, self._colours.get(speaker)))
+        with suppress(OSError):
+            self._printer.write(Message("line", line, moment, speaker, self._colours.get(speaker)))

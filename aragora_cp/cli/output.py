@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import click
 from rich.console import Console
 from rich.markup import escape
-from rich.status import Status
 from rich.table import Table
 
 #: Width of a table that no terminal bounds.
@@ -84,7 +83,15 @@ def moment(text: str | None) -> str:
 
 
 @contextmanager
-def progress(text: str) -> Iterator[Status]:
-    """A line that lives while something long goes on; `update` it."""
-    with console(err=True).status(text) as status:
-        yield status
+def progress(text: str, *, always: bool = False) -> Iterator[Callable[[str], None]]:
+    """A line that lives while something long goes on; call what you get to change it. Without a terminal nothing is
+    shown, or with `always` each new text on a line of its own."""
+    err = console(err=True)
+    if err.is_terminal:
+        with err.status(escape(text)) as status:
+            yield lambda new: status.update(escape(new))
+    elif always:
+        click.echo(text, err=True)
+        yield lambda new: click.echo(new, err=True)
+    else:
+        yield lambda _: None

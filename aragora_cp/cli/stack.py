@@ -50,7 +50,7 @@ class Plan:
 
 
 class Stack:
-    """`start` it, `step` it over and over, `stop` it. Main thread only.
+    """`open` it, `start` it, `step` it over and over, `stop` it. Main thread only.
 
     `say(name, line)` gets what the processes say, `on_change()` is called whenever `pids` changed.
     """
@@ -102,12 +102,15 @@ class Stack:
             "agents": {line.agent_id: self._pids[line.name] for line in self.lines if line.agent_id},
         }
 
+    def open(self) -> None:
+        """Take the folder. Raises EmbeddedStoreError when another process has it."""
+        self._store.open()
+
     def start(self, waiting_for: Callable[[list[str]], None], interrupted: Callable[[], bool]) -> None:
         """Start everything and wait until it is ready; `waiting_for` is told what is missing whenever that changes.
 
         Raises AragoraError or CommandFailed with one line when something cannot be started, Interrupted.
         """
-        self._store.open()
         self.config = replace(
             self._settings,
             redis_url=self._store.url,

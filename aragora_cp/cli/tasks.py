@@ -165,14 +165,14 @@ def wait_for(
 ) -> dict[str, Any]:
     """The task once it is final, or as it is after `timeout` seconds; its progress shown meanwhile."""
     end = clock() + timeout
-    with progress(f"{task_id} …") as line:
+    with progress(f"{task_id} …") as tell:
         while True:
             task = session.task(task_id, wait=max(0.0, min(LONGEST_WAIT, end - clock())))
             if task["status"] in _FINAL or clock() >= end:
                 return task
             step = task.get("progress") or {}
             said = " ".join(str(step[key]) for key in ("percent", "message") if step.get(key) is not None)
-            line.update(f"{task['task_type']} {task['status'].lower()} {said}")
+            tell(f"{task['task_type']} {task['status'].lower()} {said}")
 
 
 def _finish(task: dict[str, Any], as_json: bool) -> None:

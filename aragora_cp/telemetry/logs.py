@@ -136,7 +136,7 @@ def _report_errors(_logger: WrappedLogger, _method: str, event: EventDict) -> Ev
             if quote:
                 event["event"] = str(event["event"]).replace(quote, type(error).__name__)
         event.update(error_report(error))
-    event["event"] = str(event["event"]).partition("\nTraceback (most recent call last)")[0]
+    event["event"] = " ".join(str(event["event"]).partition("\nTraceback (most recent call last)")[0].split())
     return event
 
 

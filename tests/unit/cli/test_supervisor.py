@@ -100,9 +100,7 @@ def test_whatever_dies_is_named_and_started_again(stage: Stage) -> None:
 def test_one_that_keeps_dying_at_its_start_is_given_up(stage: Stage) -> None:
     stage.start(SLEEPER, name="other")
     stage.start("exit 3")
-    with pytest.raises(
-        GaveUp, match=r"one \(process \d+\) exited with status 3, at its start and 5 times in a row"
-    ):
+    with pytest.raises(GaveUp, match=r"one \(process \d+\) exited with status 3, at its start and 5 times in a row"):
         stage.until(lambda: False, "it is given up")
     assert stage.exits == ["one"] * 4
 

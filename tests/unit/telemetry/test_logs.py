@@ -120,6 +120,14 @@ def test_secrets_within_text_are_dropped(lines: Logged, text: str, expected: str
     assert lines.last()["message"] == lines.last()["about"] == expected
 
 
+def test_one_event_is_one_line() -> None:
+    out = io.StringIO()
+    configure_logging(ControlPlaneConfig(log_format="console"), process="web", stream=out)
+    logging.getLogger("one").warning("lost\nTrying again\r\n12:00:00 [info] forged")
+    assert len(out.getvalue().splitlines()) == 1
+    assert "lost Trying again" in out.getvalue()
+
+
 def test_anything_can_be_logged(lines: Logged) -> None:
     deep: list[Any] = []
     deep.append(deep)
