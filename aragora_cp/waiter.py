@@ -61,8 +61,10 @@ class Waiter:
         return True
 
     def close(self) -> None:
-        """Cancel all waits and end the thread."""
+        """Cancel all waits and end the thread. Again is harmless."""
         with self._lock:
+            if self._closed:
+                return
             self._closed = True
             futures = [future for group in self._futures.values() for future in group]
             loop, thread = self._loop, self._thread

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import redis
 from redis.backoff import ExponentialWithJitterBackoff
@@ -23,6 +24,8 @@ from redis.retry import Retry
 from aragora_cp.config import ControlPlaneConfig
 from aragora_cp.errors import StoreUnavailable
 
+T = TypeVar("T")
+
 #: A server's own words for "not now": no write was made.
 _REFUSALS = (
     "OOM",
@@ -37,8 +40,34 @@ _REFUSALS = (
 )
 
 
+class _BoundedRetry(Retry):
+    """Three more tries, none of which begins later than `within` seconds after the first.
+
+    The driver retries a connect inside the retry of its command: a silent server would be waited for sixteen times.
+    """
+
+    def __init__(self, within: float) -> None:
+        super().__init__(ExponentialWithJitterBackoff(base=0.05, cap=0.5), retries=3)
+        self._within = within
+
+    def call_with_retry(
+        self,
+        do: Callable[[], T],
+        fail: Callable[..., Any],
+        is_retryable: Callable[[Exception], bool] | None = None,
+        with_failure_count: bool = False,
+    ) -> T:
+        give_up = time.monotonic() + self._within
+
+        def worth_it(error: Exception) -> bool:
+            return time.monotonic() < give_up and (is_retryable is None or is_retryable(error))
+
+        return super().call_with_retry(do, fail, worth_it, with_failure_count)
+
+
 def connect(config: ControlPlaneConfig, *, pool_size: int | None = None) -> redis.Redis:
-    """A client over a bounded pool whose every wait is bounded by `redis_timeout`. Opens nothing yet.
+    """A client over a bounded pool whose every wait is bounded by `redis_timeout`; a call that has to connect first may
+    wait twice that. Opens nothing yet.
 
     A command is sent again after a connection error, so every script must give the same answer when it is run twice.
     """
@@ -51,7 +80,7 @@ def connect(config: ControlPlaneConfig, *, pool_size: int | None = None) -> redi
         socket_timeout=timeout,
         socket_connect_timeout=timeout,
         health_check_interval=30,
-        retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), retries=3),
+        retry=_BoundedRetry(timeout),
         retry_on_error=[ConnectionError, TimeoutError, BusyLoadingError],
         client_name="aragora-cp",
         **keep,
