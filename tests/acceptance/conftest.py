@@ -1,8 +1,8 @@
 """Real servers and real workers for the acceptance tests, behind pytest-celery's nodes and clusters.
 
 The plugin's own fixtures make a setup of `celery_broker`, `celery_backend` and `celery_worker`; those three are ours.
-A test module gets one server, one monitor, and one agent that its tests share: `AGENT` in the module is the options of
-its command line. Tests that stop or kill agents start their own with `start_agent`.
+A test module gets one server, one monitor, and the agents that its tests share: `AGENTS` in the module names them, with
+what `start_agent` takes. Tests that stop or kill agents start their own with it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from pytest_celery import CeleryTestSetup
+from pytest_celery import CeleryTestSetup, CeleryWorkerCluster
 
 from aragora_cp.config import ControlPlaneConfig
 from aragora_cp.model import Role
@@ -98,11 +98,14 @@ def agent_env(config: ControlPlaneConfig, plane: ControlPlane) -> dict[str, str]
 def _agents(folder: Path, env: Mapping[str, str]) -> Iterator[StartAgent]:
     nodes: list[AgentNode] = []
 
-    def start(agent_id: str, *options: str, capabilities: str = "work", ready: bool = True, **more: str) -> AgentNode:
-        """``celery worker -n <agent_id>@h <options>``; `more` are further variables of its environment."""
+    def start(
+        agent_id: str, options: str = "", *, capabilities: str = "work", ready: bool = True, **more: str
+    ) -> AgentNode:
+        """``celery worker -n <agent_id>@h <options>``; `more` are further variables of its environment. Without `ready`
+        it is still starting when this answers."""
         container = AgentContainer(
             agent_id,
-            *("-n", f"{agent_id}@h", *options),
+            *("-n", f"{agent_id}@h", *options.split()),
             env={**env, "HELPER_CAPABILITIES": capabilities, **more},
             folder=folder,
         )
@@ -127,7 +130,18 @@ def start_agent(folder: Path, agent_env: Mapping[str, str]) -> Iterator[StartAge
 
 
 @pytest.fixture(scope="module")
-def celery_worker(request: pytest.FixtureRequest, folder: Path, agent_env: Mapping[str, str]) -> Iterator[AgentNode]:
-    """The agent that the module's tests share."""
+def celery_worker_cluster(
+    request: pytest.FixtureRequest, folder: Path, agent_env: Mapping[str, str]
+) -> Iterator[CeleryWorkerCluster]:
+    """The agents that the module's tests share; they start side by side."""
     for start in _agents(folder, agent_env):
-        yield start(*request.module.AGENT)
+        launches = request.module.AGENTS.items()
+        cluster = CeleryWorkerCluster(*(start(agent_id, ready=False, **launch) for agent_id, launch in launches))
+        cluster.ready()
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def celery_worker(celery_worker_cluster: CeleryWorkerCluster) -> AgentNode:
+    """The first of them."""
+    return celery_worker_cluster[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,24 @@ from tests.acceptance.cluster.nodes import AgentNode
 from tests.acceptance.conftest import StartAgent
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("celery_worker")]
+AGENTS = {"heir": {"capabilities": "work+heir"}}
 
 
 @pytest.fixture
 def gate(tmp_path: Path) -> dict[str, str]:
     return {name: str(tmp_path / name) for name in ("started", "open", "cleaned")}
+
+
+@pytest.fixture
+def heir_busy(caller: Caller, tmp_path: Path) -> Iterator[Path]:
+    """The agent that would take everything else: its only slot is taken until the file that this is exists."""
+    started, opened = tmp_path / "heir-started", tmp_path / "heir-open"
+    task_id = caller.submit("gate", {"started": str(started), "open": str(opened)}, needs=("heir",))
+    eventually(started.exists, 5, "the heir is busy")
+    yield opened
+    opened.touch()
+    caller.ended(task_id)
 
 
 def running(caller: Caller, gate: dict[str, object], **options: object) -> str:
@@ -29,12 +42,14 @@ def running(caller: Caller, gate: dict[str, object], **options: object) -> str:
     return task_id
 
 
-def test_told_to_stop_it_finishes_what_it_runs(caller: Caller, start_agent: StartAgent, gate: dict[str, str]) -> None:
-    node: AgentNode = start_agent("polite")
+def test_told_to_stop_it_finishes_what_it_runs(
+    caller: Caller, start_agent: StartAgent, gate: dict[str, str], heir_busy: Path
+) -> None:
+    node: AgentNode = start_agent("polite", "-c 2")
     task_id = running(caller, gate)
 
     node.kill("SIGTERM")
-    eventually(lambda: caller.agent("polite").status is AgentStatus.DRAINING, 3, "it says that it takes nothing new")
+    eventually(lambda: caller.agent("polite").status is AgentStatus.DRAINING, 3, "it takes nothing new")
     waiting = caller.submit("echo")
     Path(gate["open"]).touch()
 
@@ -43,33 +58,30 @@ def test_told_to_stop_it_finishes_what_it_runs(caller: Caller, start_agent: Star
     assert (task.status, task.attempt, task.agent_id) == (TaskStatus.COMPLETED, 1, "polite")
     assert caller.agent("polite").status is AgentStatus.OFFLINE
     assert caller.get(waiting).status is TaskStatus.PENDING
-    caller.cancel(waiting)
-
-
-def test_idle_it_ends_at_once(start_agent: StartAgent) -> None:
-    node: AgentNode = start_agent("idle")
-    node.kill("SIGTERM")
-    assert node.wait_for_exit(3) == 0
+    heir_busy.touch()
+    assert caller.ended(waiting, 3).agent_id == "heir"
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
 def test_what_it_cannot_finish_in_time_another_agent_runs(
-    caller: Caller, start_agent: StartAgent, gate: dict[str, str], pool: str
+    caller: Caller, start_agent: StartAgent, gate: dict[str, str], heir_busy: Path, pool: str
 ) -> None:
-    node: AgentNode = start_agent("slow", "-P", pool, ARAGORA_CP_DRAIN_TIMEOUT="1")
+    node: AgentNode = start_agent("slow", f"-P {pool}", ARAGORA_CP_DRAIN_TIMEOUT="1")
     task_id = running(caller, gate | {"until": 1})
-    start_agent("other")
+    heir_busy.touch()
 
     told_at = time.monotonic()
     node.kill("SIGTERM")
     assert node.wait_for_exit(5) == 0
     task = caller.ended(task_id, 3)
     assert time.monotonic() - told_at < 5
-    assert (task.status, task.result, task.agent_id) == (TaskStatus.COMPLETED, "attempt 2", "other")
+    assert (task.status, task.result, task.agent_id) == (TaskStatus.COMPLETED, "attempt 2", "heir")
     assert (task.retries, task.losses, history(task)) == (0, 0, [])
 
 
-def test_told_twice_it_hands_back_at_once(caller: Caller, start_agent: StartAgent, gate: dict[str, str]) -> None:
+def test_told_twice_it_hands_back_at_once(
+    caller: Caller, start_agent: StartAgent, gate: dict[str, str], heir_busy: Path
+) -> None:
     node: AgentNode = start_agent("hurried", ARAGORA_CP_DRAIN_TIMEOUT="60")
     task_id = running(caller, gate | {"until": 1})
 
@@ -79,16 +91,22 @@ def test_told_twice_it_hands_back_at_once(caller: Caller, start_agent: StartAgen
     assert node.wait_for_exit(3) == 0
     task = caller.get(task_id)
     assert (task.status, task.attempt, task.retries) == (TaskStatus.PENDING, 1, 0)
-    caller.cancel(task_id)
+    heir_busy.touch()
+    assert caller.ended(task_id, 3).result == "attempt 2"
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
 def test_killed_its_task_is_completed_by_another(
-    caller: Caller, start_agent: StartAgent, config: ControlPlaneConfig, gate: dict[str, str], pool: str
+    caller: Caller,
+    start_agent: StartAgent,
+    config: ControlPlaneConfig,
+    gate: dict[str, str],
+    heir_busy: Path,
+    pool: str,
 ) -> None:
-    node: AgentNode = start_agent("victim", "-P", pool)
+    node: AgentNode = start_agent("victim", f"-P {pool}")
     task_id = running(caller, gate | {"until": 1}, max_retries=1)
-    start_agent("heir")
+    heir_busy.touch()
 
     killed_at = time.monotonic()
     node.kill()

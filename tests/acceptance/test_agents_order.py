@@ -9,15 +9,20 @@ import pytest
 from pytest_celery import CeleryTestSetup
 
 from aragora_cp.lanes import queue_name
-from aragora_cp.model import AgentSpec, AgentStatus, Priority, TaskStatus
+from aragora_cp.model import AgentSpec, Priority, TaskStatus
 from aragora_cp.wiring import ControlPlane
 from tests.acceptance.cluster.caller import Caller
-from tests.acceptance.cluster.nodes import AgentNode
 from tests.acceptance.conftest import StartAgent
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.slow
-AGENT = ("helper",)
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("celery_worker_cluster")]
+AGENTS = {
+    "helper": {},
+    "code": {"capabilities": "code"},
+    "search": {"capabilities": "search"},
+    "left": {"capabilities": "draw"},
+    "right": {"capabilities": "draw+paint"},
+}
 
 SOON = 2000  # ms within which a waiting task starts once an agent for it has registered
 
@@ -30,9 +35,7 @@ def at_a_gate(caller: Caller, place: Path, **options: object) -> str:
     return task_id
 
 
-def test_200_tasks_start_by_priority_and_first_come_first_served(
-    caller: Caller, celery_worker: AgentNode, tmp_path: Path
-) -> None:
+def test_200_tasks_start_by_priority_and_first_come_first_served(caller: Caller, tmp_path: Path) -> None:
     at_a_gate(caller, tmp_path / "gate")
     levels = list(itertools.islice(itertools.cycle(reversed(Priority)), 200))
     tasks = [
@@ -50,15 +53,10 @@ def test_200_tasks_start_by_priority_and_first_come_first_served(
 def test_a_task_that_needs_two_capabilities_waits_for_an_agent_that_has_both(
     caller: Caller, start_agent: StartAgent
 ) -> None:
-    for name in ("code", "search"):
-        start_agent(name, capabilities=name, ready=False)
-    for name in ("code", "search"):
-        assert caller.run("echo", needs=(name,)).agent_id == name
-
     tasks = [caller.submit("echo", n, needs=("code", "search")) for n in range(8)]
     # Each of the two is offered other work, and takes it, while these wait.
     for name in ("code", "search", "code", "search"):
-        assert caller.run("echo", needs=(name,)).status is TaskStatus.COMPLETED
+        assert caller.run("echo", needs=(name,)).agent_id == name
     assert {caller.get(task).status for task in tasks} == {TaskStatus.PENDING}
 
     start_agent("both", capabilities="code+search")
@@ -80,13 +78,7 @@ def test_a_task_nobody_can_run_stays_pending_and_starts_when_somebody_can(
     assert task.started_at - caller.agent("medium").registered_at <= SOON
 
 
-def test_a_waiting_task_moves_to_the_lane_that_becomes_idle(
-    caller: Caller, start_agent: StartAgent, tmp_path: Path
-) -> None:
-    for name, capabilities in (("left", "draw"), ("right", "draw+paint")):
-        start_agent(name, capabilities=capabilities, ready=False)
-    for name in ("left", "right"):
-        eventually(lambda name=name: _is_idle(caller, name), 10, f"{name} is there")
+def test_a_waiting_task_moves_to_the_lane_that_becomes_idle(caller: Caller, tmp_path: Path) -> None:
     places = {}
     for n in range(2):
         busy = caller.get(at_a_gate(caller, tmp_path / f"gate-{n}", needs=("draw",)))
@@ -103,15 +95,10 @@ def test_a_waiting_task_moves_to_the_lane_that_becomes_idle(
     assert task.started_at - caller.ended(freed_by).finished_at <= 1000
     assert caller.get(places[stuck_in][1]).status is TaskStatus.RUNNING
     (places[stuck_in][0] / "open").touch()
+    assert caller.ended(places[stuck_in][1]).status is TaskStatus.COMPLETED
 
 
-def test_with_one_lane_busy_a_new_task_starts_on_the_idle_one(
-    caller: Caller, start_agent: StartAgent, tmp_path: Path
-) -> None:
-    start_agent("left", capabilities="draw", ready=False)
-    start_agent("right", capabilities="draw+paint", ready=False)
-    for name in ("left", "right"):
-        eventually(lambda name=name: _is_idle(caller, name), 10, f"{name} is there")
+def test_with_one_lane_busy_a_new_task_starts_on_the_idle_one(caller: Caller, tmp_path: Path) -> None:
     busy = caller.get(at_a_gate(caller, tmp_path / "gate", needs=("draw",)))
 
     task = caller.run("echo", needs=("draw",))
@@ -135,7 +122,3 @@ def test_a_ticket_carries_the_tasks_type_as_its_name(
     assert message.headers["id"] == task.task_id
     assert message.headers["argsrepr"] == "workspace=default attempt=1"
     caller.cancel(task.task_id)
-
-
-def _is_idle(caller: Caller, agent_id: str) -> bool:
-    return any(a.agent_id == agent_id and a.status is AgentStatus.IDLE for a in caller.agents())

@@ -15,7 +15,7 @@ from tests.acceptance.cluster.caller import Caller, history
 from tests.acceptance.cluster.nodes import AgentNode
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("celery_worker")]
-AGENT = ("helper", "-c", "2")
+AGENTS = {"helper": {"options": "-c 2"}}
 
 
 def test_the_setup_is_made_of_real_processes(celery_setup: CeleryTestSetup) -> None:

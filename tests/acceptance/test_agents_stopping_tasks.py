@@ -10,11 +10,10 @@ import pytest
 from aragora_cp.config import ControlPlaneConfig
 from aragora_cp.model import TaskStatus
 from tests.acceptance.cluster.caller import Caller, history
-from tests.acceptance.conftest import StartAgent
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("celery_worker")]
-AGENT = ("helper", "-c", "1")
+AGENTS = {"helper": {}, "threaded": {"options": "-P threads -c 2", "capabilities": "threads"}}
 
 
 @pytest.fixture
@@ -88,10 +87,7 @@ def test_a_task_that_waits_is_cancelled_and_never_runs(caller: Caller, files: di
     assert caller.get(waiting).attempt == 0
 
 
-def test_on_threads_a_handler_sees_the_cancelling_at_its_next_call(
-    caller: Caller, start_agent: StartAgent, files: dict[str, str]
-) -> None:
-    start_agent("threaded", "-P", "threads", "-c", "2", capabilities="threads")
+def test_on_threads_a_handler_sees_the_cancelling_at_its_next_call(caller: Caller, files: dict[str, str]) -> None:
     task_id = caller.submit("watchful", files, needs=("threads",))
     begun(files)
 
@@ -102,10 +98,8 @@ def test_on_threads_a_handler_sees_the_cancelling_at_its_next_call(
 
 
 def test_on_threads_a_time_limit_ends_the_task_though_not_the_handler(
-    caller: Caller, start_agent: StartAgent, config: ControlPlaneConfig, files: dict[str, str]
+    caller: Caller, config: ControlPlaneConfig, files: dict[str, str]
 ) -> None:
-    start_agent("threaded", "-P", "threads", "-c", "2", capabilities="threads")
-
     task = caller.ended(caller.submit("gate", files, needs=("threads",), timeout=0.5), 10)
     Path(files["open"]).touch()
 

@@ -9,11 +9,10 @@ import pytest
 
 from aragora_cp.model import TaskStatus
 from tests.acceptance.cluster.caller import Caller
-from tests.acceptance.conftest import StartAgent
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("celery_worker")]
-AGENT = ("solo", "-c", "1")
+AGENTS = {"solo": {}, "nanny": {"capabilities": "children"}}
 
 
 def family(of: str, *children: object, **more: object) -> dict[str, object]:
@@ -44,9 +43,7 @@ def test_waiting_in_the_only_slot_is_refused_at_once(caller: Caller) -> None:
     assert "no slot beside this one can run 'echo'; wait with step_aside=True" in task.error["message"]
 
 
-def test_waiting_is_fine_where_another_slot_can_run_the_child(caller: Caller, start_agent: StartAgent) -> None:
-    start_agent("nanny", capabilities="children")
-
+def test_waiting_is_fine_where_another_slot_can_run_the_child(caller: Caller) -> None:
     task = caller.run("family", family("echo", 1, 2) | {"needs": ["children"]})
 
     assert task.status is TaskStatus.COMPLETED, task.error
@@ -55,10 +52,7 @@ def test_waiting_is_fine_where_another_slot_can_run_the_child(caller: Caller, st
 
 
 @pytest.mark.parametrize("aside", [True, False])
-def test_cancelling_a_parent_cancels_its_children(
-    caller: Caller, start_agent: StartAgent, tmp_path: Path, aside: bool
-) -> None:
-    start_agent("nanny", capabilities="children")
+def test_cancelling_a_parent_cancels_its_children(caller: Caller, tmp_path: Path, aside: bool) -> None:
     files = [{name: f"{tmp_path}/{name}-{n}" for name in ("started", "open", "cleaned")} for n in range(2)]
     parent = caller.submit("family", family("gate", *files, aside=aside) | {"needs": ["children"]})
     eventually(Path(files[0]["started"]).exists, 5, "a child runs")

@@ -64,9 +64,6 @@ class Caller:
     def agent(self, agent_id: str) -> Agent:
         return self.plane.registry.get(agent_id, None)
 
-    def agents(self) -> tuple[Agent, ...]:
-        return self.plane.registry.list(self.workspace).items
-
     def slots_freed(self, agent_id: str, timeout: float) -> None:
         """Until the agent runs nothing."""
         eventually(lambda: not self.agent(agent_id).running, timeout, f"{agent_id} has nothing running")
