@@ -49,7 +49,8 @@ def test_told_to_stop_it_finishes_what_it_runs(
     task_id = running(caller, gate)
 
     node.kill("SIGTERM")
-    eventually(lambda: caller.agent("polite").status is AgentStatus.DRAINING, 3, "it takes nothing new")
+    node.wait_for_log("stopping: taking nothing new")
+    eventually(lambda: caller.agent("polite").status is AgentStatus.DRAINING, 3, "everybody knows")
     waiting = caller.submit("echo")
     Path(gate["open"]).touch()
 

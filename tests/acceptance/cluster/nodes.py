@@ -43,15 +43,8 @@ class NodeContainer(CeleryTestContainer):
 
         return eventually(up, _START_UP, f"{self.name} is ready")
 
-    @property
-    def exit_code(self) -> int | None:
-        return self.attrs["State"]["ExitCode"]
-
     def start(self) -> None:
         self._container.start()
-
-    def stop(self) -> None:
-        self._container.stop()
 
     def wait(self, timeout: float) -> int:
         """The exit status, once it has ended."""

@@ -32,7 +32,6 @@ class ProcessContainer:
         return {
             "Config": {"Env": [f"{name}={value}" for name, value in self._env.items()]},
             "NetworkSettings": {"Networks": {}, "Ports": {}},
-            "State": {"ExitCode": self._process.returncode if self._process else None},
         }
 
     @property
