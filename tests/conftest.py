@@ -83,3 +83,13 @@ def fleet(config: ControlPlaneConfig, client: redis.Redis) -> Iterator[Fleet]:
     parts = Fleet(config)
     yield parts
     parts.close()
+
+
+@pytest.fixture
+def short_spans(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The monitor's own spans, short enough to wait for. Its leader's lease is longer than the gap that it forgives."""
+    monkeypatch.setattr("aragora_cp.reconciler.COUNT_QUEUES", 0.02)
+    monkeypatch.setattr("aragora_cp.reconciler.LEADER_LEASE", 0.3)
+    monkeypatch.setattr("aragora_cp.reconciler.TICK_GAP", 0.2)
+    monkeypatch.setattr("aragora_cp.store.sweeps.RESEND_MS", 150)
+    monkeypatch.setattr("aragora_cp.store.sweeps.MOVE_MS", 40)

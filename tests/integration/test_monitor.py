@@ -1,23 +1,23 @@
-"""The monitor: one leader, and what it repairs."""
+"""What the monitor repairs, and what it leaves alone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from threading import Event, Thread
+from collections.abc import Callable
 
 import pytest
 
 from aragora_cp.config import ControlPlaneConfig
-from aragora_cp.model import AgentSpec, AgentStatus, Hold, RetryPolicy, TaskStatus
-from aragora_cp.reconciler import Monitor
-from aragora_cp.store.sweeps import Deposed, Leadership
+from aragora_cp.model import AgentStatus, RetryPolicy, TaskStatus
 from tests.conftest import short_config
 from tests.fleet import HANDLER_ERROR, Fleet
 from tests.invariants import broken_invariants
+from tests.keeper import Keeper
 from tests.servers import EVERY_SERVER, StoreServer
-from tests.waiting import eventually
 
-pytestmark = pytest.mark.parametrize("server", EVERY_SERVER, indirect=True)
+pytestmark = [
+    pytest.mark.parametrize("server", EVERY_SERVER, indirect=True),
+    pytest.mark.usefixtures("short_spans"),
+]
 
 HEARTBEAT_TIMEOUT = 0.4
 
@@ -25,40 +25,6 @@ HEARTBEAT_TIMEOUT = 0.4
 @pytest.fixture
 def config(server: StoreServer) -> ControlPlaneConfig:
     return short_config(server, heartbeat_timeout=HEARTBEAT_TIMEOUT, heartbeat_interval=0.1)
-
-
-@pytest.fixture(autouse=True)
-def short_spans(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aragora_cp.reconciler.COUNT_QUEUES", 0.02)
-    monkeypatch.setattr("aragora_cp.reconciler.LEADER_LEASE", 0.3)
-    monkeypatch.setattr("aragora_cp.reconciler.TICK_GAP", 0.2)
-    monkeypatch.setattr("aragora_cp.store.sweeps.RESEND_MS", 150)
-    monkeypatch.setattr("aragora_cp.store.sweeps.MOVE_MS", 40)
-
-
-class Keeper:
-    """Ticks a monitor and keeps agents and what they hold alive, until something has come about."""
-
-    def __init__(self, fleet: Fleet, monitor: Monitor, *specs: AgentSpec, holds: Sequence[Hold] = ()) -> None:
-        self.fleet = fleet
-        self.monitor = monitor
-        self.sessions = {spec.agent_id: fleet.session(spec) for spec in specs}
-        self.holds = list(holds)
-
-    def until(self, check: Callable[[], object], what: str, timeout: float = 5) -> None:
-        def once() -> object:
-            for agent_id, session in self.sessions.items():
-                self.fleet.registry.heartbeat(agent_id, session, self.holds)
-            assert self.monitor.tick()
-            return check()
-
-        eventually(once, timeout, what, pause=0.02)
-
-    def until_judging(self) -> None:
-        self.until(lambda: self.leadership().judge, "the hold-off is over")
-
-    def leadership(self) -> Leadership:
-        return self.fleet.sweeps.lead(self.monitor._token, lease_ms=300, gap_ms=200)
 
 
 def now_ms(fleet: Fleet) -> int:
@@ -70,140 +36,18 @@ def is_pending(fleet: Fleet, task_id: str) -> Callable[[], bool]:
     return lambda: fleet.get(task_id).status is TaskStatus.PENDING
 
 
-# --- who leads --------------------------------------------------------------------------------------------------------
-
-
-def test_one_of_two_leads(fleet: Fleet) -> None:
-    first, second = fleet.monitor(), fleet.monitor()
-    for _ in range(3):
-        assert first.tick()
-        assert not second.tick()
-
-
-def test_a_leader_that_is_silent_is_followed(fleet: Fleet) -> None:
-    first, second = fleet.monitor(), fleet.monitor()
-    assert first.tick()
-    eventually(second.tick, 2, "the second leads")
-    assert not first.tick()
-
-
-def test_one_that_stops_lets_another_lead_at_once(fleet: Fleet) -> None:
-    stop = Event()
-    first, second = fleet.monitor(), fleet.monitor()
-    thread = Thread(target=first.run, args=(stop,))
-    thread.start()
-    eventually(lambda: fleet.client.exists(fleet.fleet_keys("leader")), 2, "the first leads")
-    assert not second.tick()
-    stop.set()
-    thread.join(5)
-    assert second.tick()
-
-
-def test_resigning_is_the_leaders_own_affair(fleet: Fleet) -> None:
-    assert fleet.monitor().tick()
-    fleet.sweeps.resign("somebody else")
-    assert not fleet.monitor().tick()
-
-
-def test_what_a_deposed_leader_still_does_changes_nothing(fleet: Fleet) -> None:
-    spec = fleet.agent()
-    claim = fleet.running(spec)
-    old = fleet.sweeps.lead("old", lease_ms=60_000, gap_ms=60_000)
-    fleet.client.delete(fleet.fleet_keys("leader"))
-    new = fleet.sweeps.lead("new", lease_ms=60_000, gap_ms=60_000)
-    assert new.epoch == old.epoch + 1
-    assert new.new
-    fleet.sweep(epoch=new.epoch)
-    fleet.expire(claim.hold.task_id)
-    with pytest.raises(Deposed):
-        fleet.sweep(epoch=old.epoch)
-    assert fleet.get(claim.hold.task_id).status is TaskStatus.RUNNING
-    eventually(lambda: fleet.registry.get("a1", None).status is AgentStatus.OFFLINE, 2, "the agent is silent")
-    with pytest.raises(Deposed):
-        fleet.sweeps.retire(old.epoch)
-    assert fleet.registry.lanes() != ()
-    assert fleet.sweeps.retire(new.epoch) == ["a1"]
-
-
-def test_a_new_leader_looks_at_every_workspace(fleet: Fleet) -> None:
-    first = fleet.monitor()
-    for workspace in ("acme", "other"):
-        fleet.scheduler.submit(fleet.new(workspace=workspace, delay=600.0))
-    first.tick()
-    active = fleet.fleet_keys("active")
-    planned = [score for _, score in fleet.client.zrange(active, 0, -1, withscores=True)]
-    eventually(fleet.monitor().tick, 2, "the second leads")
-    assert [score for _, score in fleet.client.zrange(active, 0, -1, withscores=True)] == planned
-    assert fleet.client.get(fleet.keys("epoch")) == b"2"
-
-
-# --- when it looks ----------------------------------------------------------------------------------------------------
-
-
-def test_it_looks_when_something_is_due_and_not_before(fleet: Fleet) -> None:
-    monitor = fleet.monitor()
-    task = fleet.submit(delay=600.0)
-    monitor.tick()
-    assert fleet.client.zscore(fleet.fleet_keys("active"), "acme") == task.next_attempt_at
-    fleet.scheduler.cancel("acme", task.task_id)
-    monitor.tick()
-    score = fleet.client.zscore(fleet.fleet_keys("active"), "acme")
-    finished = fleet.get(task.task_id).finished_at
-    assert finished is not None
-    assert score == finished + round(fleet.config.result_retention * 1000)
-
-
-def test_what_is_submitted_while_it_looks_is_not_overlooked(fleet: Fleet) -> None:
-    """Between the look and the note of the next one."""
-    fleet.submit(delay=600.0)
-    leadership = fleet.sweeps.lead("monitor", lease_ms=60_000, gap_ms=60_000)
-    due = fleet.sweeps.due({})
-    (look,) = fleet.sweeps.sweep(
-        leadership.epoch,
-        [workspace for workspace, _ in due.workspaces],
-        judge=True,
-        lanes=(),
-        short=(),
-        idle=(),
-        now=0,
-        chance=0,
-    )
-    sooner = fleet.submit(delay=60.0)
-    fleet.sweeps.schedule({}, [(*due.workspaces[0], look.next_look)])
-    assert [workspace for workspace, _ in fleet.sweeps.due({}).workspaces] == ["acme"]
-    assert fleet.sweep().next_look == sooner.next_attempt_at
-
-
-def test_more_busy_workspaces_than_one_tick_takes_are_all_looked_at(
-    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("aragora_cp.store.sweeps.MOST_WORKSPACES", 3)
-    names = [f"w{n}" for n in range(10)]
-    for name in names:
-        fleet.scheduler.submit(fleet.new(workspace=name))
-    monitor = fleet.monitor()
-    for _ in range(2):
-        monitor.tick()
-    fleet.agent()
-    keeper = Keeper(fleet, monitor, AgentSpec("a1", ()))
-    keeper.until(lambda: {t.workspace for t in fleet.broker.sent} == set(names), "each has its ticket")
-
-
-# --- what it repairs --------------------------------------------------------------------------------------------------
-
-
 def test_a_due_retry_is_released(fleet: Fleet) -> None:
     spec = fleet.agent()
     claim = fleet.running(spec, retry=RetryPolicy(initial=0.1, jitter=False))
     fleet.scheduler.fail(claim.hold, HANDLER_ERROR, "a1")
-    Keeper(fleet, fleet.monitor(), spec).until(fleet.broker.queued, "the retry's ticket")
+    Keeper(fleet, spec).until(fleet.broker.queued, "the retry's ticket")
     assert fleet.claim(spec).hold.attempt == 2
 
 
 def test_a_lost_lease_is_judged_and_an_agent_marked(fleet: Fleet) -> None:
     lost, alive = fleet.agent("a1"), fleet.agent("a2")
     claim = fleet.running(lost)
-    Keeper(fleet, fleet.monitor(), alive).until(fleet.broker.queued, "the attempt is tried again")
+    Keeper(fleet, alive).until(fleet.broker.queued, "the attempt is tried again")
     assert fleet.registry.get("a1", None).status is AgentStatus.OFFLINE
     task = fleet.claim(alive).task
     assert (task.task_id, task.attempt, task.losses, task.retries) == (claim.hold.task_id, 2, 1, 1)
@@ -216,7 +60,7 @@ def test_a_lease_that_is_renewed_is_never_judged(fleet: Fleet) -> None:
     spec = fleet.agent()
     claim = fleet.running(spec)
     lost = fleet.running(fleet.agent("lost")).hold
-    keeper = Keeper(fleet, fleet.monitor(), spec, holds=[claim.hold])
+    keeper = Keeper(fleet, spec, holds=[claim.hold])
     keeper.until(is_pending(fleet, lost.task_id), "the other one is judged")
     assert fleet.get(claim.hold.task_id).status is TaskStatus.RUNNING
 
@@ -224,7 +68,7 @@ def test_a_lease_that_is_renewed_is_never_judged(fleet: Fleet) -> None:
 def test_an_attempt_past_its_time_limit_ends_though_its_agent_beats(fleet: Fleet) -> None:
     spec = fleet.agent()
     hold = fleet.running(spec, timeout=0.1, max_retries=0).hold
-    keeper = Keeper(fleet, fleet.monitor(), spec, holds=[hold])
+    keeper = Keeper(fleet, spec, holds=[hold])
     keeper.until(lambda: fleet.get(hold.task_id).status is TaskStatus.FAILED, "the time limit ends it")
     error = fleet.get(hold.task_id).error
     assert error is not None
@@ -234,8 +78,7 @@ def test_an_attempt_past_its_time_limit_ends_though_its_agent_beats(fleet: Fleet
 
 def test_nobody_is_judged_after_a_silence_of_our_own(fleet: Fleet) -> None:
     spec = fleet.agent("a1", concurrency=9)
-    monitor = fleet.monitor()
-    keeper = Keeper(fleet, monitor, spec)
+    keeper = Keeper(fleet, spec)
     keeper.until_judging()
     holds = [fleet.running(spec).hold for _ in range(5)]
     began = now_ms(fleet)
@@ -244,7 +87,7 @@ def test_nobody_is_judged_after_a_silence_of_our_own(fleet: Fleet) -> None:
     fleet.client.zadd(fleet.fleet_keys("beats"), {"a1": began - 60_000})
     for hold in holds:
         fleet.expire(hold.task_id)
-    assert monitor.tick()
+    assert keeper.monitor.tick()
     assert not keeper.leadership().judge
     assert {fleet.get(hold.task_id).status for hold in holds} == {TaskStatus.RUNNING}
     assert fleet.registry.lanes() != ()
@@ -259,7 +102,7 @@ def test_a_lost_ticket_is_sent_again(fleet: Fleet) -> None:
     spec = fleet.agent()
     task = fleet.submit()
     fleet.broker.lose()
-    Keeper(fleet, fleet.monitor(), spec).until(fleet.broker.queued, "the ticket is sent again")
+    Keeper(fleet, spec).until(fleet.broker.queued, "the ticket is sent again")
     assert fleet.claim(spec).task.task_id == task.task_id
 
 
@@ -268,7 +111,7 @@ def test_a_ticket_that_is_there_is_not_sent_again(fleet: Fleet) -> None:
     fleet.submit()
     probe = fleet.submit(agent_id="a1")
     assert fleet.broker.take_for(probe.task_id) is not None
-    Keeper(fleet, fleet.monitor(), spec).until(lambda: fleet.broker.queued("@a1"), "the lost one is sent again")
+    Keeper(fleet, spec).until(lambda: fleet.broker.queued("@a1"), "the lost one is sent again")
     assert len(fleet.broker.queued("shared.code")) == 1
 
 
@@ -276,7 +119,7 @@ def test_a_ticket_that_could_not_be_sent_is_sent(fleet: Fleet) -> None:
     spec = fleet.agent()
     fleet.broker.away = True
     task = fleet.submit()
-    keeper = Keeper(fleet, fleet.monitor(), spec)
+    keeper = Keeper(fleet, spec)
     keeper.until_judging()
     fleet.broker.away = False
     keeper.until(fleet.broker.queued, "the ticket")
@@ -289,7 +132,7 @@ def test_tickets_of_a_lane_that_is_gone_go_elsewhere(fleet: Fleet) -> None:
     other = fleet.agent("a2", "code", "search")
     fleet.registry.leave("a1", fleet.session(gone))
     fleet.broker.lose()
-    Keeper(fleet, fleet.monitor(), other).until(lambda: len(fleet.broker.queued()) == 3, "the tickets")
+    Keeper(fleet, other).until(lambda: len(fleet.broker.queued()) == 3, "the tickets")
     assert {ticket.lane for ticket in fleet.broker.queued()} == {"shared.code+search"}
     assert [fleet.claim(other).task.task_id for _ in ids] == ids
 
@@ -300,7 +143,7 @@ def test_what_waits_for_a_busy_lane_moves_to_an_idle_one(fleet: Fleet) -> None:
     ids = [fleet.submit("code").task_id for _ in range(3)]
     assert len(fleet.broker.queued("shared.code")) == 3
     idle = fleet.agent("idle", "code", "search", concurrency=9)
-    Keeper(fleet, fleet.monitor(), busy, idle, holds=[held]).until(
+    Keeper(fleet, busy, idle, holds=[held]).until(
         lambda: len(fleet.broker.queued("shared.code+search")) == 3, "the tickets move"
     )
     assert [fleet.claim(idle, fleet.broker.take("shared.code+search")).task.task_id for _ in ids] == ids
@@ -316,7 +159,7 @@ def test_no_more_move_than_the_window_allows(fleet: Fleet) -> None:
     for _ in range(9):
         fleet.submit("code")
     idle = fleet.agent("idle", "code", "search", concurrency=9)
-    keeper = Keeper(fleet, fleet.monitor(), busy, idle, holds=[held])
+    keeper = Keeper(fleet, busy, idle, holds=[held])
 
     def moved() -> bool:
         assert broken_invariants(fleet.client, fleet.config, "acme") == []
@@ -327,11 +170,10 @@ def test_no_more_move_than_the_window_allows(fleet: Fleet) -> None:
 
 def test_what_waits_for_a_capability_starts_when_an_agent_brings_it(fleet: Fleet) -> None:
     task = fleet.submit("code", "search")
-    monitor = fleet.monitor()
     for _ in range(3):
-        monitor.tick()
+        Keeper(fleet).monitor.tick()
     spec = fleet.agent("a1", "code", "search")
-    Keeper(fleet, monitor, spec).until(fleet.broker.queued, "the ticket", timeout=2)
+    Keeper(fleet, spec).until(fleet.broker.queued, "the ticket", timeout=2)
     assert fleet.claim(spec).task.task_id == task.task_id
 
 
@@ -339,7 +181,7 @@ def test_a_run_without_a_lease_is_found(fleet: Fleet) -> None:
     spec = fleet.agent()
     claim = fleet.running(spec)
     fleet.client.zrem(fleet.keys("running"), claim.hold.task_id)
-    Keeper(fleet, fleet.monitor(), spec).until(is_pending(fleet, claim.hold.task_id), "it is judged")
+    Keeper(fleet, spec).until(is_pending(fleet, claim.hold.task_id), "it is judged")
     assert broken_invariants(fleet.client, fleet.config, "acme") == []
 
 
@@ -347,8 +189,7 @@ def test_fifty_lost_agents_are_all_repaired(fleet: Fleet) -> None:
     spec = fleet.agent("dead", concurrency=50)
     claims = [fleet.running(spec) for _ in range(50)]
     alive = fleet.agent("alive", concurrency=5)
-    monitor = fleet.monitor()
-    keeper = Keeper(fleet, monitor, alive)
+    keeper = Keeper(fleet, alive)
     ids = [claim.hold.task_id for claim in claims]
 
     def back() -> bool:
@@ -363,7 +204,7 @@ def test_one_workspaces_broken_record_does_not_stop_the_others(fleet: Fleet) -> 
     broken = fleet.running(spec).hold.task_id
     fleet.client.hset(fleet.keys("task", broken), "deadline", "never")
     fleet.expire(broken)
-    keeper = Keeper(fleet, fleet.monitor(), spec)
+    keeper = Keeper(fleet, spec)
     keeper.until_judging()
     task, _ = fleet.scheduler.submit(fleet.new(workspace="other", delay=0.05))
     keeper.until(fleet.broker.queued, "the other workspace's ticket")

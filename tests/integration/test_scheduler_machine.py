@@ -9,7 +9,6 @@ import itertools
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -27,7 +26,6 @@ from hypothesis.stateful import (
 )
 
 from aragora_cp.errors import AlreadyFinal, Conflict, IdempotencyConflict, StaleAttempt
-from aragora_cp.lanes import SHARED_POOL, lane_name
 from aragora_cp.model import AgentSpec, Claim, Hold, NewTask, Priority, RetryPolicy, TaskStatus, Ticket
 from aragora_cp.store.inspection import Inspector
 from aragora_cp.store.records import read_task
@@ -35,52 +33,15 @@ from aragora_cp.store.tasks import as_record
 from tests.conftest import short_config
 from tests.fleet import HANDLER_ERROR, PROCESS_LOST, REJECTED, Fleet
 from tests.invariants import broken_invariants
+from tests.scheduler_model import SPECS, Expected, Model, lane_of
 from tests.servers import StoreServer
 
 S = TaskStatus
 CAPABILITIES = st.sampled_from([(), ("code",), ("search",), ("code", "search")])
-SPECS = {
-    "coder": AgentSpec("coder", ("code",)),
-    "searcher": AgentSpec("searcher", ("search",), concurrency=2),
-    "both": AgentSpec("both", ("code", "search"), concurrency=3),
-    "private": AgentSpec("private", ("code", "search"), workspace="acme"),
-}
 AGENTS = st.sampled_from(sorted(SPECS))
 RETRIES = RetryPolicy(initial=0.0)
 #: A place in a list whose length the clock may decide: what is drawn must not depend on it.
 PICKS = st.integers(0, 999)
-
-
-@dataclass
-class Expected:
-    """What the model knows of one task."""
-
-    status: TaskStatus = S.PENDING
-    attempt: int = 0
-    retries: int = 0
-    max_retries: int = 0
-    hold: Hold | None = None
-    late: Hold | None = None
-    result: int | None = None
-    history: set[int] = field(default_factory=set)
-    awaits: set[str] = field(default_factory=set)
-
-    def end(self, status: TaskStatus) -> None:
-        self.status, self.hold, self.late = status, None, None
-        self.awaits.clear()
-
-    def lose(self) -> None:
-        """What the delivery lost: a late result still counts while retries are left."""
-        self.history.add(self.attempt)
-        if self.retries >= self.max_retries:
-            self.end(S.FAILED)
-        else:
-            self.retries += 1
-            self.status, self.late, self.hold = S.PENDING, self.hold, None
-
-
-def lane_of(spec: AgentSpec) -> str:
-    return lane_name(spec.workspace or SHARED_POOL, spec.capabilities)
 
 
 class SchedulerMachine(RuleBasedStateMachine):
@@ -92,7 +53,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     @initialize()
     def start(self) -> None:
         self.fleet = Fleet(short_config(self.server, heartbeat_timeout=600.0))
-        self.model: dict[str, Expected] = {}
+        self.model = Model()
         self.keys: dict[str, tuple[str, int]] = {}
         self.results = itertools.count()
         self.completed: dict[str, object] = {}
@@ -167,7 +128,7 @@ class SchedulerMachine(RuleBasedStateMachine):
                 scheduler.cancel("acme", task_id)
         else:
             scheduler.cancel("acme", task_id)
-            self.end(task_id, S.CANCELLED)
+            self.model.end(task_id, S.CANCELLED)
 
     # --- the fleet -------------------------------------------------------------------------------------------------
 
@@ -223,7 +184,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         elif answer == "incapable":
             task = self.fleet.get(ticket.task_id)
             if task.target_agent_id == spec.agent_id:
-                self.end(ticket.task_id, S.FAILED)
+                self.model.end(ticket.task_id, S.FAILED)
         else:
             assert answer == "not-due"
         return None
@@ -236,7 +197,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             task = self.fleet.scheduler.finish(hold, json.dumps(number).encode(), claim_of)
             assert task.result == number
             told.result = number
-            self.end(hold.task_id, S.COMPLETED)
+            self.model.end(hold.task_id, S.COMPLETED)
         elif told.status is S.COMPLETED and hold.lease == self.fleet.record(hold.task_id)["closed"].decode():
             assert self.fleet.scheduler.finish(hold, b'"again"', claim_of).result == told.result
         else:
@@ -251,14 +212,14 @@ class SchedulerMachine(RuleBasedStateMachine):
         elif hold == told.hold:
             self.fleet.scheduler.fail(hold, failure, "both")  # type: ignore[arg-type]
             if failure is PROCESS_LOST:
-                self.lose(hold.task_id)
+                self.model.lose(hold.task_id)
                 return
             told.history.add(told.attempt)
             if failure is HANDLER_ERROR and told.retries < told.max_retries:
                 told.retries += 1
                 told.status, told.hold = S.PENDING, None
             else:
-                self.end(hold.task_id, S.FAILED)
+                self.model.end(hold.task_id, S.FAILED)
         else:
             self.refused_or_repeated(lambda: self.fleet.scheduler.fail(hold, failure, "both"))  # type: ignore[arg-type]
 
@@ -285,14 +246,14 @@ class SchedulerMachine(RuleBasedStateMachine):
     @rule(pick=PICKS)
     def expire(self, pick: int) -> None:
         """Some lease runs out, and the monitor may judge it."""
-        running = [task_id for task_id, told in self.model.items() if told.status is S.RUNNING]
+        running = self.model.running()
         if not running:
             return
         task_id = running[pick % len(running)]
         self.fleet.expire(task_id)
         look = self.fleet.sweep()
         assert look.repairs["lost-lease"] == 1
-        self.lose(task_id)
+        self.model.lose(task_id)
 
     @rule(judge=st.booleans(), lose=st.booleans(), idle=st.booleans())
     def sweep(self, judge: bool, lose: bool, idle: bool) -> None:
@@ -307,17 +268,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             self.fleet.client.zadd(self.fleet.keys("delayed"), {task_id: 1})
             self.fleet.sweep()
 
-    # --- the model -------------------------------------------------------------------------------------------------
-
-    def end(self, task_id: str, status: TaskStatus) -> None:
-        self.model[task_id].end(status)
-        for told in self.model.values():
-            told.awaits.discard(task_id)
-
-    def lose(self, task_id: str) -> None:
-        self.model[task_id].lose()
-        if self.model[task_id].status.final:
-            self.end(task_id, S.FAILED)
+    # --- after each step ----------------------------------------------------------------------------------------------
 
     @invariant()
     def the_store_is_sound(self) -> None:
