@@ -14,7 +14,7 @@
         ├── WorkspaceMismatch  403   ├── NotFound          404   ├── IdempotencyConflict 409
         ├── AlreadyFinal       409   ├── StaleAttempt      409   ├── StaleSession      409
         ├── AgentConflict      409   ├── PayloadTooLarge   413   ├── UnsupportedMediaType 415
-        ├── InvalidRequest     422   └── StoreUnavailable  503
+        ├── InvalidRequest     422   ├── QuotaExceeded     429   └── StoreUnavailable  503
 
 Beside the tree stands StepAside, which is no error: it unwinds a handler that waits.
 
@@ -191,6 +191,20 @@ class InvalidRequest(Refused):
         """`errors`: field name to the messages about it, as the problem document shows them."""
         super().__init__(message or "; ".join(f"{name}: {', '.join(texts)}" for name, texts in errors.items()))
         self.errors = {name: list(texts) for name, texts in errors.items()}
+
+
+class QuotaExceeded(Refused):
+    """The workspace has used up one of its quotas."""
+
+    code = "quota-exceeded"
+    status = 429
+    retry_after = 1.0
+
+    def __init__(self, quota: str, limit: int, used: int) -> None:
+        super().__init__(f"the quota {quota} is used up: {used} of {limit}")
+        self.quota = quota
+        self.limit = limit
+        self.used = used
 
 
 class StoreUnavailable(Refused):

@@ -10,10 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import IntEnum, StrEnum
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
+
+#: Money is counted in millionths of the currency's unit.
+MICROS = 1_000_000
 
 #: Written in place of a workspace for agents and tokens that belong to the platform.
 PLATFORM = None
@@ -142,6 +146,43 @@ class NewTask:
     correlation_id: str = ""
     actor: str = ""
     parent_id: str | None = None
+    #: Which agents may run it: auto, private or shared; empty: as the workspace has it.
+    placement: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What an attempt has used since it said so last; reports add up. Money in millionths of the currency's unit."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    model: str = ""
+    cost_micros: int = 0
+
+    @classmethod
+    def of(cls, input_tokens: int = 0, output_tokens: int = 0, model: str = "", cost: Decimal | str = "0") -> Usage:
+        """With `cost` in the currency's unit."""
+        return cls(input_tokens, output_tokens, model, round(Decimal(cost) * MICROS))
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """One tenant and its settings. None is no limit, or the configuration's; `retention` is seconds."""
+
+    workspace: str
+    name: str = ""
+    status: str = "active"
+    weight: int = 1
+    max_pending: int | None = None
+    max_running: int | None = None
+    max_payload_bytes: int | None = None
+    max_result_bytes: int | None = None
+    max_agents: int | None = None
+    max_tokens: int | None = None
+    retention: float | None = None
+    placement: str = "auto"
+    encryption: bool = False
+    created_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,10 +306,11 @@ class Agent:
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """What an agent is told in answer to a heartbeat."""
+    """What an agent is told in answer to a heartbeat: of which attempts the task was cancelled, and which it does not
+    hold (any more). By hold, not by task: it may have a doubled ticket of a task in hand that it rightly runs."""
 
-    cancel: tuple[str, ...]
-    lost: tuple[str, ...]
+    cancel: tuple[Hold, ...]
+    lost: tuple[Hold, ...]
     drain: bool
 
 

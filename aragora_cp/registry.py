@@ -83,8 +83,8 @@ class AgentRegistry:
         if word == "stale":
             raise StaleSession
         return Beat(
-            cancel=tuple(hold.task_id for hold, state in found.items() if state == "cancelled"),
-            lost=tuple(hold.task_id for hold, state in found.items() if state in ("lost", "late", "ended")),
+            cancel=tuple(hold for hold, state in found.items() if state == "cancelled"),
+            lost=tuple(hold for hold, state in found.items() if state in ("lost", "late", "ended")),
             drain=word == "drain",
         )
 
@@ -153,6 +153,14 @@ class AgentRegistry:
                 self._lanes = tuple(self._store.lanes())
                 self._lanes_at = self._clock()
         return self._lanes
+
+    def has_agent(self, agent_id: str, workspace: str) -> bool:
+        """Whether `workspace` may send tasks to this agent, alive or not. One round trip."""
+        try:
+            self.get(agent_id, workspace)
+        except NotFound:
+            return False
+        return True
 
     def _set_drain(self, agent_id: str, workspace: str | None, drain: bool) -> Agent:
         self.get(agent_id, workspace)

@@ -22,14 +22,15 @@ from aragora_cp.errors import (
     IdempotencyConflict,
     MalformedRequest,
     NotFound,
+    QuotaExceeded,
     StaleAttempt,
     TaskCancelled,
 )
 from aragora_cp.lanes import SHARED_POOL, agent_lane, serves
-from aragora_cp.model import AgentSpec, Claim, Failure, Hold, Lane, NewTask, Page, Task, TaskStatus, Ticket
+from aragora_cp.model import AgentSpec, Claim, Failure, Hold, Lane, NewTask, Page, Task, TaskStatus, Ticket, Usage
 from aragora_cp.ports import LaneDirectory, TicketBroker
 from aragora_cp.store.agents import lanes_of
-from aragora_cp.store.records import MICROS, read_task
+from aragora_cp.store.records import read_task
 from aragora_cp.store.tasks import Record, TaskStore
 
 log = logging.getLogger(__name__)
@@ -74,7 +75,8 @@ class TaskScheduler:
         """Admit a task; answers it, and False when an earlier one answers for it (same idempotency key, or a cached
         result). Two round trips: the script, and the ticket to the broker.
 
-        `task_id` makes the submit repeatable: the same id is admitted once. Raises IdempotencyConflict.
+        `task_id` makes the submit repeatable: the same id is admitted once. Raises IdempotencyConflict, QuotaExceeded,
+        Conflict for a workspace that is suspended.
         """
         task_id = task_id or self._new_id()
         cache = _cache_digest(new) if new.cache_ttl else ""
@@ -88,6 +90,10 @@ class TaskScheduler:
         )
         if admission.outcome == "conflict":
             raise IdempotencyConflict
+        if admission.quota is not None:
+            raise QuotaExceeded(*admission.quota)
+        if not admission.task_id:
+            raise Conflict(f"the workspace is {admission.outcome}: it takes no tasks")
         self._send(admission.tickets)
         task = read_task(new.workspace, admission.task_id, admission.record)
         return replace(task, cached=admission.outcome == "cached"), admission.outcome == "created"
@@ -189,17 +195,15 @@ class TaskScheduler:
         model: str = "",
         cost: Decimal | str = "0",
     ) -> None:
-        """Note progress (replaces) and usage (adds up; `cost` in the currency's unit). Raises TaskCancelled when the
-        task
-        was cancelled, StaleAttempt when the attempt is not ours any more, NotFound."""
+        """Note progress (replaces) and usage (adds up; `cost` in the currency's unit).
+
+        Raises TaskCancelled when the task was cancelled, StaleAttempt when the attempt is not ours any more, NotFound.
+        """
         word = self._store.progress(
             hold,
             percent=percent,
             message=message,
-            input_tokens=input_tokens,
-            output_tokens=output_tokens,
-            model=model,
-            cost_micros=round(Decimal(cost) * MICROS),
+            usage=Usage.of(input_tokens, output_tokens, model, cost),
         )
         if word == "unknown":
             raise _no_task(hold.task_id)
@@ -208,10 +212,10 @@ class TaskScheduler:
         if word == "stale":
             raise StaleAttempt
 
-    def finish(self, hold: Hold, result: bytes, agent: AgentSpec) -> Task:
-        """Take a result (JSON) from the attempt that holds the task; the same result again is answered again. Raises
-        StaleAttempt, NotFound."""
-        answer = self._store.finish(hold, result, agent.agent_id, lanes_of(agent))
+    def finish(self, hold: Hold, result: bytes, agent: AgentSpec, *, usage: Usage | None = None) -> Task:
+        """Take a result (JSON), and what was used since the last report, from the attempt that holds the task; the same
+        write again is answered again and counts nothing twice. Raises StaleAttempt, NotFound."""
+        answer = self._store.finish(hold, result, agent.agent_id, lanes_of(agent), usage or Usage())
         self._send(answer.tickets)
         return self._answered(hold, answer.word, answer.record)
 

@@ -104,7 +104,8 @@ def heartbeat(body: dict[str, Any], agent_id: str) -> Response:
         drain = True
     elif status is AgentStatus.OFFLINE:
         registry.leave(agent.agent_id, session)
-    return json_answer({"cancel": list(beat.cancel), "lost": list(beat.lost), "drain": drain})
+    cancel, lost = ([hold.task_id for hold in holds] for holds in (beat.cancel, beat.lost))
+    return json_answer({"cancel": cancel, "lost": lost, "drain": drain})
 
 
 @blueprint.route("/<agent_id>/drain", methods=["POST"])

@@ -10,7 +10,7 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from aragora_cp import errors
-from aragora_cp.errors import InvalidRequest, Refused, Unauthenticated
+from aragora_cp.errors import InvalidRequest, QuotaExceeded, Refused, Unauthenticated
 from aragora_cp.store.codec import dumps
 
 log = logging.getLogger("aragora_cp.api")
@@ -44,8 +44,9 @@ def problem(
     *,
     fields: Mapping[str, Sequence[str]] | None = None,
     headers: Mapping[str, str] | None = None,
+    more: Mapping[str, object] | None = None,
 ) -> Response:
-    """One problem document, with the correlation id of the present request."""
+    """One problem document, with the correlation id of the present request; `more` are members of its own."""
     body: dict[str, object] = {
         "type": TYPE_PREFIX + code,
         "title": title,
@@ -54,6 +55,7 @@ def problem(
         "code": code,
         "correlation_id": g.get("correlation_id", ""),
     }
+    body |= more or {}
     if fields is not None:
         shown = list(fields.items())[:_MOST_FIELDS]
         body["errors"] = {name[:_LONGEST_NAME]: list(texts) for name, texts in shown}
@@ -77,8 +79,9 @@ def _of_refusal(error: Refused) -> Response:
     if error.retry_after is not None:
         headers["Retry-After"] = str(math.ceil(error.retry_after))
     fields = error.errors if isinstance(error, InvalidRequest) else None
+    more = {"quota": error.quota, "limit": error.limit, "used": error.used} if isinstance(error, QuotaExceeded) else {}
     detail = title_of(InvalidRequest) if fields else str(error)
-    return problem(error.status, error.code, title_of(type(error)), detail, fields=fields, headers=headers)
+    return problem(error.status, error.code, title_of(type(error)), detail, fields=fields, headers=headers, more=more)
 
 
 def _of_framework(error: HTTPException) -> Response:

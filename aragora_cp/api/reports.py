@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 from flask import Response
@@ -17,7 +16,7 @@ from aragora_cp.api.sessions import reporting_agent
 from aragora_cp.api.tasks import known_form
 from aragora_cp.api.views import task_view
 from aragora_cp.errors import PayloadTooLarge, StaleAttempt, StaleSession, TaskCancelled
-from aragora_cp.model import Agent, AgentSpec, ErrorCode, Failure, Hold, Role
+from aragora_cp.model import Agent, AgentSpec, ErrorCode, Failure, Hold, Role, Usage
 
 blueprint = Resource("reports", __name__)
 
@@ -37,10 +36,7 @@ def complete_task(body: dict[str, Any], task_id: str) -> Response:
     plane = services().plane
     agent, hold = reporting_agent(body["session"]), _hold(body, task_id)
     result = as_json(body["result"], "result", plane.config.max_result_bytes)
-    if usage := body.get("usage"):
-        with suppress(StaleAttempt):  # perhaps this is the same report again: `finish` knows
-            _note(hold, usage)
-    task = plane.scheduler.finish(hold, result, _spec(agent))
+    task = plane.scheduler.finish(hold, result, _spec(agent), usage=Usage.of(**body.get("usage", {})))
     _count(agent, hold, completed=1)
     return json_answer(task_view(task))
 

@@ -19,9 +19,11 @@ from aragora_cp.errors import (
     AlreadyFinal,
     Conflict,
     IdempotencyConflict,
+    InvalidRequest,
     MalformedRequest,
     NotFound,
     PayloadTooLarge,
+    QuotaExceeded,
 )
 from aragora_cp.model import Role
 from aragora_cp.tenancy.roles import READS_PAYLOADS, allows
@@ -54,7 +56,7 @@ def known_form(task_id: str) -> str:
 
 
 @blueprint.route("/submit", methods=["POST"], parameters=[_IDEMPOTENCY_KEY])
-@requires(Role.SUBMITTER, IdempotencyConflict, PayloadTooLarge)
+@requires(Role.SUBMITTER, IdempotencyConflict, PayloadTooLarge, QuotaExceeded)
 @blueprint.arguments(SubmitSchema)
 @blueprint.response(202, TaskSchema, description="The task; `Location` says where it is.")
 @blueprint.alt_response(
@@ -64,6 +66,8 @@ def submit_task(body: dict[str, Any]) -> Response:
     """Submit a task"""
     plane = services().plane
     new = new_task(body, tenant(), plane.config, request.headers.get("Idempotency-Key"))
+    if new.agent_id is not None and not plane.registry.has_agent(new.agent_id, new.workspace):
+        raise InvalidRequest({"agent_id": ["there is no such agent"]})
     task, created = plane.scheduler.submit(new)
     location = url_for("tasks.get_task", task_id=task.task_id)
     # Whichever task answers, its payload is the one that was sent.

@@ -171,7 +171,7 @@ class AgentStep(bootsteps.StartStopStep):
     def _obey(self, beat: Beat, requests: list[AgentRequest]) -> None:
         told = set(beat.cancel) | set(beat.lost)
         for request in requests:
-            if request.hold.task_id in told:
+            if request.hold in told:
                 self.cancel(request)
         if beat.drain != self._draining and self._stop_by is None:
             self._draining = beat.drain

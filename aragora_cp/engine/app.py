@@ -68,8 +68,10 @@ def celery_settings(config: ControlPlaneConfig) -> dict[str, Any]:
 
 
 def run_worker(app: Celery, *, pool: str, concurrency: int | None) -> int:
-    """Run `app`'s worker in this process until it is told to stop; answers the exit status. What keeps it from starting is
-    said in one line on stderr."""
+    """Run `app`'s worker in this process until it is told to stop; answers the exit status.
+
+    What keeps it from starting is said in one line on stderr.
+    """
     argv = ["--quiet", "worker", f"--pool={pool}", "--without-gossip", "--without-mingle", "--loglevel=INFO"]
     if concurrency is not None:
         argv.append(f"--concurrency={concurrency}")

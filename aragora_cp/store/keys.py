@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 #: name: template. `{}` are the parts a key is made from.
 WORKSPACE_KEYS: Mapping[str, str] = {
+    "workspace": "workspace",  # hash: the workspace's settings
     "task": "task:{}",  # hash: one record
     "tasks": "tasks",  # zset by creation time: every record
     "by": "by:{}",  # zset by time of entry: the records in one status
@@ -43,6 +44,7 @@ FLEET_KEYS: Mapping[str, str] = {
     "members": "lanes:members",  # hash: lane -> agents that are not offline
     "lanes_load": "lanes:load",  # string: the leader's last count, JSON
     "lanes_version": "lanes:version",  # counter: bumped by every change of lanes or slots
+    "workspaces": "workspaces",  # zset, lexical: every workspace
     "active": "active",  # zset by next look of the monitor: workspaces with something to look at
     "leader": "monitor:leader",  # string with expiry
     "epoch": "monitor:epoch",  # counter: leaders so far

@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from aragora_cp.model import Priority, Task, TaskStatus
+from aragora_cp.model import MICROS, Priority, Task, TaskStatus
 from aragora_cp.store.codec import loads
 from aragora_cp.store.tasks import Record
-
-MICROS = 1_000_000
 
 
 def read_task(workspace: str, task_id: str, record: Record, *, with_payload: bool = False) -> Task:

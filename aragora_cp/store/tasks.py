@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import redis
@@ -12,7 +12,7 @@ import redis
 from aragora_cp.backoff import retry_ceilings
 from aragora_cp.config import ControlPlaneConfig
 from aragora_cp.lanes import capability_key
-from aragora_cp.model import Failure, Hold, Lane, NewTask, Priority, TaskStatus, Ticket
+from aragora_cp.model import Failure, Hold, Lane, NewTask, Priority, TaskStatus, Ticket, Usage
 from aragora_cp.store import scripts
 from aragora_cp.store.connection import translated
 from aragora_cp.store.keys import fleet_keys, workspace_keys
@@ -25,13 +25,14 @@ EXAMINED_PER_PAGE = 2000
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """What became of a submit: `outcome` is created, existing, cached or conflict; the record is the answering
-    task's."""
+    """What became of a submit: `outcome` is created, existing, cached or conflict, and the record the answering task's;
+    or quota (`quota`: its name, the limit, what is used), or the state of a workspace that takes no tasks."""
 
     outcome: str
-    task_id: str
-    record: Record
-    tickets: tuple[Ticket, ...]
+    task_id: str = ""
+    record: Record = field(default_factory=dict)
+    tickets: tuple[Ticket, ...] = ()
+    quota: tuple[str, int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +87,23 @@ class TaskStore:
             "window": self._config.window,
             "actor": new.actor,
             "parent": new.parent_id or "",
+            "corr": new.correlation_id,
+            "placement": new.placement,
         }
-        word, answering, tickets, record = self._run_and_tell(
+        answer = self._run_and_tell(
             "submit_task",
             new.workspace,
             json.dumps(control),
             lanes_json(lanes),
             *_flat(_new_record(new, cache_digest)),
         )
-        return Admission(word.decode(), answering.decode(), as_record(record), read_tickets(new.workspace, tickets))
+        word = answer[0].decode()
+        if word == "quota":
+            return Admission(word, quota=(answer[1].decode(), answer[2], answer[3]))
+        if len(answer) == 1:
+            return Admission(word)
+        _, answering, tickets, record = answer
+        return Admission(word, answering.decode(), as_record(record), read_tickets(new.workspace, tickets))
 
     def claim(self, hold: Hold, agent_id: str, lane: str, lanes: Sequence[Lane]) -> Answer:
         """Claim an attempt. `lanes`: the agent's own first, then its direct one. One round trip."""
@@ -133,10 +142,7 @@ class TaskStore:
         *,
         percent: float | None,
         message: str | None,
-        input_tokens: int,
-        output_tokens: int,
-        model: str,
-        cost_micros: int,
+        usage: Usage,
     ) -> str:
         """Answers noted, cancelled, stale or unknown. One round trip."""
         return self._run(
@@ -147,13 +153,10 @@ class TaskStore:
             hold.lease,
             "" if percent is None else f"{percent:g}",
             message or "",
-            input_tokens,
-            output_tokens,
-            model,
-            cost_micros,
+            *_usage_args(usage),
         ).decode()
 
-    def finish(self, hold: Hold, result: bytes, agent_id: str, lanes: Sequence[Lane]) -> Answer:
+    def finish(self, hold: Hold, result: bytes, agent_id: str, lanes: Sequence[Lane], usage: Usage) -> Answer:
         """Answers finished, stale or unknown. One round trip."""
         answer = self._run(
             "finish_task",
@@ -165,6 +168,7 @@ class TaskStore:
             agent_id,
             lanes_json(lanes),
             self._config.window,
+            *_usage_args(usage),
         )
         record = as_record(answer[2]) if len(answer) > 2 else None
         return Answer(answer[0].decode(), record, read_tickets(hold.workspace, answer[1]))
@@ -296,6 +300,7 @@ def lanes_json(lanes: Iterable[Lane]) -> str:
         [
             {
                 "name": lane.name,
+                "pool": lane.pool,
                 "capabilities": sorted(lane.capabilities),
                 "slots": lane.slots,
                 "running": lane.running,
@@ -329,6 +334,10 @@ def read_tickets(workspace: str, rows: Sequence[Sequence[Any]]) -> tuple[Ticket,
     )
 
 
+def _usage_args(usage: Usage) -> tuple[int, int, str, int]:
+    return usage.input_tokens, usage.output_tokens, usage.model, usage.cost_micros
+
+
 def _flat(record: Mapping[str, Any]) -> list[Any]:
     return [part for pair in record.items() for part in pair]
 
@@ -354,6 +363,7 @@ def _new_record(new: NewTask, cache_digest: str) -> dict[str, Any]:
         "target": new.agent_id,
         "queue_timeout": None if new.queue_timeout is None else round(new.queue_timeout * 1000),
         "parent": new.parent_id,
+        "placement": new.placement or None,
         "meta": json.dumps(dict(new.metadata)) if new.metadata else None,
         "cache": cache_digest or None,
         "cache_ms": round(new.cache_ttl * 1000) if new.cache_ttl else None,

@@ -51,7 +51,7 @@ def test_a_lost_attempt_that_is_cancelled_stays_cancelled(fleet: Fleet) -> None:
     fleet.scheduler.cancel("acme", claim.hold.task_id)
     with pytest.raises(StaleAttempt):
         fleet.finish(claim, spec)
-    assert fleet.registry.heartbeat("a1", fleet.session(spec), [claim.hold]).cancel == (claim.hold.task_id,)
+    assert fleet.registry.heartbeat("a1", fleet.session(spec), [claim.hold]).cancel == (claim.hold,)
 
 
 def test_sub_tasks_of_sub_tasks_end_too(fleet: Fleet) -> None:

@@ -125,8 +125,8 @@ def test_a_heartbeat_renews_every_lease_and_says_what_is_lost(fleet: Fleet) -> N
     fleet.expire(kept.hold.task_id)
     holds = [claim.hold for claim in (kept, cancelled, ended, late, failed)]
     beat = fleet.registry.heartbeat("a1", session, [*holds, foreign, unclaimed])
-    assert beat.cancel == (cancelled.hold.task_id,)
-    assert beat.lost == tuple(c.hold.task_id for c in (ended, late, failed, kept))
+    assert beat.cancel == (cancelled.hold,)
+    assert beat.lost == (ended.hold, late.hold, failed.hold, foreign)
     assert not beat.drain
     score = fleet.client.zscore(fleet.keys("running"), kept.hold.task_id)
     assert score == int(fleet.record(kept.hold.task_id)["lease_until"]) > 1

@@ -73,7 +73,7 @@ def test_an_attempt_past_its_time_limit_ends_though_its_agent_beats(fleet: Fleet
     error = fleet.get(hold.task_id).error
     assert error is not None
     assert error["code"] == "timeout"
-    assert fleet.registry.heartbeat("a1", fleet.session(spec), [hold]).lost == (hold.task_id,)
+    assert fleet.registry.heartbeat("a1", fleet.session(spec), [hold]).lost == (hold,)
 
 
 def test_nobody_is_judged_after_a_silence_of_our_own(fleet: Fleet) -> None:

@@ -4,7 +4,7 @@
 -- ARGV     task, attempt of the ticket, lease token, agent, the agent's lane, lanes JSON (its own and its direct one),
 --          lease ms, grace ms beyond the time limit, window
 -- Returns  {'claimed', tickets, record flat} or {refusal, tickets}; refusals: unknown, final, taken, stale-ticket,
---          not-due, incapable. The same lease token claims the same attempt again.
+--          not-due, incapable, suspended, at-limit (of the workspace). The same lease token claims the same attempt again.
 local id, attempt, lease, agent, lane_name = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local lease_ms, grace, window = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
 local tickets = {}
@@ -36,6 +36,14 @@ if not able then
   return {'incapable', tickets}
 end
 
+local refusal = claim_refusal()
+if refusal then
+  -- Back to its place, the head of its class; it goes out again when the workspace may run more.
+  leave_window(id, t)
+  enqueue(id, t)
+  return {refusal, tickets}
+end
+
 leave_queue(id, t)
 local freed = t.lane
 if t.waiting_since ~= '' then put(id, t, 'waited', tonumber(t.waited) + NOW - tonumber(t.waiting_since)) end
@@ -43,7 +51,7 @@ local deadline = NOW + tonumber(t.timeout)
 local lease_until = math.min(NOW + lease_ms, deadline + grace)
 move(id, t, 'RUNNING')
 put(id, t, 'attempt', attempt, 'lease', lease, 'closed', '', 'lease_until', lease_until, 'deadline', deadline,
-  'agent', agent, 'run_lane', lane_name, 'started', NOW, 'lane', '', 'waiting_since', '')
+  'agent', agent, 'run_lane', lane_name, 'started', NOW, 'lane', '', 'waiting_since', '', 'sent', '')
 redis.call('ZADD', K.running(), lease_until, id)
 count_running(lane_name, 1)
 event('started', id, t)

@@ -1,7 +1,8 @@
 -- home: workspace
 -- Take a result, once. A late one counts as long as nobody else has claimed the task.
 -- KEYS[1]  the workspace's root
--- ARGV     task, attempt, lease, result, agent, lanes JSON (to place a parked task that this wakes), window
+-- ARGV     task, attempt, lease, result, agent, lanes JSON (to place what this lets run), window, input tokens,
+--          output tokens, model ('' keeps), cost in millionths
 -- Returns  {'finished' | 'stale' | 'unknown', tickets, record flat}; the same write again answers 'finished' again.
 local id, attempt, lease = ARGV[1], ARGV[2], ARGV[3]
 local tickets = {}
@@ -13,10 +14,11 @@ if held ~= 'held' and held ~= 'late' then
   return {'stale', tickets, redis.call('HGETALL', K.task(id))}
 end
 put(id, t, 'result', ARGV[4], 'agent', ARGV[5])
+add_usage(id, ARGV[8], ARGV[9], ARGV[10], ARGV[11])
 local woken = finalise(id, t, 'COMPLETED')
 local cache = redis.call('HMGET', K.task(id), 'cache', 'cache_ms')
 if cache[1] and cache[1] ~= '' then redis.call('SET', K.cache(cache[1]), id, 'PX', cache[2]) end
-if woken then
+if woken or TENANT.max_running then
   local lanes = read_lanes(ARGV[6])
   for _, prio in ipairs(PRIORITIES) do place(prio, lanes, tonumber(ARGV[7]), tickets) end
 end

@@ -14,9 +14,6 @@ if held ~= 'held' and held ~= 'late' then
 end
 if ARGV[4] ~= '' then redis.call('HSET', K.task(id), 'percent', ARGV[4]) end
 if ARGV[5] ~= '' then redis.call('HSET', K.task(id), 'note', ARGV[5]) end
-if ARGV[6] ~= '0' then redis.call('HINCRBY', K.task(id), 'input_tokens', ARGV[6]) end
-if ARGV[7] ~= '0' then redis.call('HINCRBY', K.task(id), 'output_tokens', ARGV[7]) end
-if ARGV[8] ~= '' then redis.call('HSET', K.task(id), 'model', ARGV[8]) end
-if ARGV[9] ~= '0' then redis.call('HINCRBY', K.task(id), 'cost', ARGV[9]) end
+add_usage(id, ARGV[6], ARGV[7], ARGV[8], ARGV[9])
 if ARGV[4] ~= '' or ARGV[5] ~= '' then event('progress', id, t) end
 return 'noted'

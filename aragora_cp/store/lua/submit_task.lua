@@ -1,10 +1,12 @@
 -- home: workspace
 -- Admit one task: record, place in its class, idempotency key, event and audit entry, or nothing at all; then release.
 -- KEYS[1]  the workspace's root
--- ARGV[1]  control JSON: id, idem, idem_digest, idem_ms, cache, delay_ms, run_at, window, actor, parent
+-- ARGV[1]  control JSON: id, idem, idem_digest, idem_ms, cache, delay_ms, run_at, window, actor, parent, corr,
+--          placement ('' the workspace's own)
 -- ARGV[2]  JSON of the lanes that can serve it
 -- ARGV[3…] the record's fields and values, flat
--- Returns  {'created' | 'existing' | 'cached' | 'conflict', task id, tickets, the answering record without its payload}.
+-- Returns  {'created' | 'existing' | 'cached' | 'conflict', task id, tickets, the answering record without its payload},
+--          or {'quota', name, limit, used}, or {'suspended'}: nothing has changed.
 -- Run twice with one id it answers 'created' twice.
 local control = cjson.decode(ARGV[1])
 local id = control.id
@@ -35,10 +37,20 @@ if control.cache ~= '' then
   end
 end
 
+if TENANT.status ~= 'active' then return {TENANT.status} end
+if TENANT.max_pending then
+  local used = redis.call('ZCARD', K.by('PENDING'))
+  if used >= TENANT.max_pending then
+    audit(control.actor, 'task.submit', id, 'quota-exceeded', control.corr)
+    return {'quota', 'max_pending', TENANT.max_pending, used}
+  end
+end
+
 local fields = {}
 for n = 3, #ARGV do fields[#fields + 1] = ARGV[n] end
 redis.call('HSET', K.task(id), unpack(fields))
 redis.call('HSET', K.task(id), 'status', 'PENDING', 'created', NOW, 'seq', redis.call('INCR', K.seq()))
+if control.placement == '' then redis.call('HSET', K.task(id), 'placement', TENANT.placement) end
 redis.call('ZADD', K.tasks(), NOW, id)
 redis.call('ZADD', K.by('PENDING'), NOW, id)
 remember(id)

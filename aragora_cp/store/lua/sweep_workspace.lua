@@ -124,7 +124,7 @@ for _, name in ipairs(c.idle) do
         local key = K.released(lane.name, prio)
         for _, id in ipairs(redis.call('ZRANGEBYSCORE', key, '-inf', NOW - c.move, 'LIMIT', 0, c.most)) do
           local t = load_routing(id)
-          local open = redis.call('ZCARD', K.released(name, prio)) < c.window
+          local open = redis.call('ZCARD', K.released(name, prio)) < c.window * TENANT.weight
           if room > 0 and open and t and t.status == 'PENDING' and lane_serves(idle, class_of(t)) then
             leave_window(id, t)
             release(id, name, prio, tickets)

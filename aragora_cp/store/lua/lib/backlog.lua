@@ -1,9 +1,11 @@
--- A workspace's own waiting room. A class of tasks is one set of required capabilities, or one named agent (@id).
+-- A workspace's own waiting room. A class of tasks is one set of required capabilities, behind `private!` or `shared!`
+-- when only agents of that pool will do; or one named agent (@id).
 -- `waiting:<priority>` holds the classes that are not empty, by the place of their head, and is kept exact.
 local PRIORITIES = {'0', '1', '2', '3'}
 
 local function class_of(t)
   if t.target ~= '' then return '@' .. t.target end
+  if t.placement == 'private' or t.placement == 'shared' then return t.placement .. '!' .. t.caps end
   return t.caps
 end
 
@@ -23,7 +25,7 @@ local function enqueue(id, t)
   redis.call('ZADD', K.backlog(class, t.prio), t.seq, id)
   refresh_head(class, t.prio)
   local since = tonumber(t.waiting_since) or NOW
-  put(id, t, 'waiting_since', since, 'lane', '', 'due', '', 'parked', '')
+  put(id, t, 'waiting_since', since, 'lane', '', 'due', '', 'parked', '', 'sent', '')
   if t.queue_timeout ~= '' then
     redis.call('ZADD', K.deadlines(), since + tonumber(t.queue_timeout) - tonumber(t.waited), id)
   end
@@ -37,7 +39,9 @@ end
 -- Whether the agents of `lane` may run this class. A named agent's lane and its class carry the same name.
 local function lane_serves(lane, class)
   if string.sub(class, 1, 1) == '@' or string.sub(lane.name, 1, 1) == '@' then return lane.name == class end
-  for capability in string.gmatch(class, '[^+]+') do
+  local pool, capabilities = string.match(class, '^(%a+)!(.*)$')
+  if pool and (pool == 'shared') ~= (lane.pool == 'shared') then return false end
+  for capability in string.gmatch(capabilities or class, '[^+]+') do
     if not lane.has[capability] then return false end
   end
   return true

@@ -1,5 +1,13 @@
 -- How attempts and tasks end. Every ending of every script goes through here.
 
+-- What an agent says at the end of an attempt: usage adds up, cost in millionths.
+local function add_usage(id, input_tokens, output_tokens, model, cost)
+  if input_tokens ~= '0' then redis.call('HINCRBY', K.task(id), 'input_tokens', input_tokens) end
+  if output_tokens ~= '0' then redis.call('HINCRBY', K.task(id), 'output_tokens', output_tokens) end
+  if model ~= '' then redis.call('HSET', K.task(id), 'model', model) end
+  if cost ~= '0' then redis.call('HINCRBY', K.task(id), 'cost', cost) end
+end
+
 -- Out of every place where a task can wait.
 local function leave_queue(id, t)
   leave_backlog(id, t)

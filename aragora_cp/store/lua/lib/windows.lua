@@ -1,5 +1,5 @@
 -- Release: from the backlog into a lane's queue, only as far as the window of (workspace, lane, priority) is open.
--- Lanes come as JSON from the caller: {name, capabilities, slots, running, tickets}; the last two are the leader's
+-- Lanes come as JSON from the caller: {name, pool, capabilities, slots, running, tickets}; the last two are the leader's
 -- count over all workspaces. A ticket is {task, attempt, lane, priority, type, timeout in ms, correlation id}.
 local function read_lanes(json)
   local lanes = cjson.decode(json)
@@ -43,13 +43,17 @@ local function crowding(lane)
   return 1e6 + tickets / math.max(lane.slots, 1)
 end
 
--- Let out what the windows of `lanes` allow at one priority, each task into the least crowded lane.
+-- Let out what the windows of `lanes` allow at one priority, each task into the least crowded lane. The window is the
+-- configured one times the workspace's weight; no more go out than may run.
 local function place(prio, lanes, window, out)
+  if redis.call('ZCARD', K.waiting(prio)) == 0 then return end
+  local room = room_to_run()
+  window = window * TENANT.weight
   local open = {}
   for _, lane in ipairs(lanes) do
     if redis.call('ZCARD', K.released(lane.name, prio)) < window then open[#open + 1] = lane end
   end
-  while #open > 0 do
+  while #open > 0 and room > 0 do
     local best = 1
     if #open > 1 then
       local least = crowding(open[1])
@@ -60,7 +64,10 @@ local function place(prio, lanes, window, out)
     end
     local lane = open[best]
     local id = take_next(lane, prio)
-    if id then release(id, lane.name, prio, out) end
+    if id then
+      release(id, lane.name, prio, out)
+      room = room - 1
+    end
     if not id or redis.call('ZCARD', K.released(lane.name, prio)) >= window then table.remove(open, best) end
   end
 end
