@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 from rich.markup import escape
 
+from aragora_cp.cli.deep import examine_deeply
 from aragora_cp.cli.examination import Finding, Verdict, examine
 from aragora_cp.cli.output import console, print_json
 from aragora_cp.cli.session import read_dev_file
@@ -25,10 +26,14 @@ _MARKS = {Verdict.OK: "[green]✓[/]", Verdict.WARNING: "[yellow]![/]", Verdict.
     show_default=True,
     help="Folder of a running `aragora-cp dev`, whose store is looked at when ARAGORA_CP_REDIS_URL names no other.",
 )
+@click.option("--deep", is_flag=True, help="Also hold every record, lease, window and counter against the others.")
+@click.option("--fix", is_flag=True, help="With --deep: mend what does not fit.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.pass_context
-def doctor(ctx: click.Context, data_dir: Path, as_json: bool) -> None:
+def doctor(ctx: click.Context, data_dir: Path, deep: bool, fix: bool, as_json: bool) -> None:
     """Check settings, store, broker, monitor and agents. The exit status is 1 when something is wrong."""
+    if fix and not deep:
+        raise click.UsageError("--fix goes with --deep")
     findings: list[Finding] = []
     try:
         config = _config(data_dir)
@@ -37,6 +42,8 @@ def doctor(ctx: click.Context, data_dir: Path, as_json: bool) -> None:
     else:
         findings.append(Finding("settings", Verdict.OK, _changed(config)))
         findings.extend(examine(config))
+        if deep:
+            findings.extend(examine_deeply(config, fix=fix))
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:

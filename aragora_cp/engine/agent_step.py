@@ -94,7 +94,7 @@ class AgentStep(bootsteps.StartStopStep):
         self._beat_at = float("-inf")
         self._draining = False
         self._stop_by: float | None = None
-        self._said_so = False
+        self._terms = 0
         self._store_away = False
 
     def start(self, consumer: Any) -> None:
@@ -128,8 +128,8 @@ class AgentStep(bootsteps.StartStopStep):
                 self._keep_limits_of_threads()
             self._maybe_beat()
             self._stop_overdue()
-            if self._stop_by is not None:
-                self._finish_stopping()
+            if self._terms:
+                self._keep_stopping()
         except Exception:
             log.exception("a look at what runs failed")
 
@@ -161,7 +161,7 @@ class AgentStep(bootsteps.StartStopStep):
             return
         except NotFound:
             log.error("this agent was removed by an operator; stopping")  # noqa: TRY400
-            self._begin_stopping()
+            self._terms += 1
             return
         outcomes.completed -= completed
         outcomes.failed -= failed
@@ -241,23 +241,27 @@ class AgentStep(bootsteps.StartStopStep):
     # --- stopping --------------------------------------------------------------------------------------------------
 
     def _on_term(self, signum: int, frame: Any) -> None:
-        """First: take nothing new, let what runs finish, at most `drain_timeout`. Second: hand back at once."""
+        """First: take nothing new, let what runs finish, at most `drain_timeout`. Second: hand back at once.
+
+        Only counted here: what it interrupts may be a call to the store or the broker. The next look does the rest.
+        """
+        self._terms += 1
+
+    def _keep_stopping(self) -> None:
         if self._stop_by is None:
             self._begin_stopping()
-        else:
-            self._stop_by = time.monotonic()
+        elif self._terms > 1:
+            self._stop_by = float("-inf")
+        self._finish_stopping()
 
     def _begin_stopping(self) -> None:
         self._stop_by = time.monotonic() + self._host.config.drain_timeout
         log.info("stopping: taking nothing new", extra={"running": len(list(in_hand()))})
         for name in self._queues():
             self._consumer.cancel_task_queue(name)
+        self._host.drain()
 
     def _finish_stopping(self) -> None:
-        if not self._said_so:
-            # Not in the signal's handler: that may have interrupted a call to the store.
-            self._said_so = True
-            self._host.drain()
         left = list(in_hand())
         if left and time.monotonic() < (self._stop_by or 0):
             return

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Thread
 from typing import Protocol
 
@@ -73,17 +75,29 @@ class OverCelery:
         self.server.kill()
 
 
-@pytest.fixture(params=["fake", *EVERY_SERVER])
-def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
-    if request.param == "fake":
-        yield Fake(RecordingBroker())
-        return
-    server = StoreServer(request.param, tmp_path_factory.mktemp("broker")).start()
+@contextmanager
+def over_celery(kind: str, folder: Path) -> Iterator[OverCelery]:
+    server = StoreServer(kind, folder).start()
     config = short_config(server, redis_timeout=1.0)
     broker = CeleryBroker(make_app(config))
     yield OverCelery(broker, config, server)
     broker.close()
     server.stop()
+
+
+@pytest.fixture(params=EVERY_SERVER)
+def celery(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OverCelery]:
+    with over_celery(request.param, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(params=["fake", *EVERY_SERVER])
+def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]:
+    if request.param == "fake":
+        yield Fake(RecordingBroker())
+        return
+    with over_celery(request.param, tmp_path) as made:
+        yield made
 
 
 def test_nothing_is_queued_at_first(subject: Subject) -> None:
@@ -162,13 +176,6 @@ def test_closing_again_is_harmless(subject: Subject) -> None:
 
 
 # --- of Celery's queues only -----------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def celery(subject: Subject) -> OverCelery:
-    if not isinstance(subject, OverCelery):
-        pytest.skip("of Celery's queues only")
-    return subject
 
 
 def test_the_message_is_one_that_any_celery_tool_reads(celery: OverCelery) -> None:
