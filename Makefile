@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo dev test test-quick check format clean
+.PHONY: demo dev test test-quick faults check format clean
 
 $(VENV)/.ready: setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; choose one with make PYTHON=python3.11 ..."; exit 1; }
@@ -22,6 +22,9 @@ test: $(VENV)/.ready  ## the whole suite
 
 test-quick: $(VENV)/.ready  ## what needs no process tree
 	$(BIN)/python -m pytest -m 'not slow'
+
+faults: $(VENV)/.ready  ## kill everything at random moments, then count; FAULTS_SEED=n runs a seed again
+	FAULTS_FULL=1 $(BIN)/python -m pytest tests/faults -s
 
 check: $(VENV)/.ready  ## format, lint, types, layers
 	$(BIN)/ruff format --check .

@@ -29,6 +29,11 @@ def test_the_picture_of_the_states_shows_the_legal_moves() -> None:
     assert drawn == {(source.value, to.value) for source, targets in LEGAL_MOVES.items() for to in targets}
 
 
+def test_the_quickstart_shows_the_script_that_a_test_runs() -> None:
+    page, script = (DOCS / "quickstart" / name for name in ("index.md", "coordinator.py"))
+    assert f"```python\n{script.read_text()}```" in page.read_text()
+
+
 @pytest.mark.parametrize("page", sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md")]), ids=lambda p: p.name)
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text()):
