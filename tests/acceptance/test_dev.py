@@ -6,6 +6,8 @@ import os
 import re
 import signal
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -71,6 +73,13 @@ def test_dev_from_start_to_end(start: Any) -> None:
     commands = " ".join(word for pid in pids for word in psutil.Process(pid).cmdline())
     for secret in (told["agent_token"], told["redis_url"], password[1]):
         assert secret not in commands
+
+    # The script of the quickstart, as printed there (tests/unit/test_docs.py).
+    script = Path(__file__).parents[2] / "docs" / "quickstart" / "coordinator.py"
+    env = os.environ | {"ARAGORA_CP_REDIS_URL": told["redis_url"]}
+    printed = subprocess.run([sys.executable, str(script)], env=env, capture_output=True, text=True, timeout=60)
+    assert printed.returncode == 0, printed.stderr
+    assert "example.py:1 F401" in printed.stdout
 
     # A task over HTTP, and Flower that shows it by its type, behind the password.
     done = review(dev)
