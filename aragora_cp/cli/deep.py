@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-import click
+from rich.console import Console
+from rich.progress import track
 
 from aragora_cp.cli.examination import Finding, Verdict
 from aragora_cp.config import ControlPlaneConfig
@@ -19,10 +20,8 @@ def examine_deeply(config: ControlPlaneConfig, *, fix: bool) -> list[Finding]:
     client = connect(config)
     try:
         inspector = Inspector(client, config)
-        with click.progressbar(
-            inspector.workspaces(), label="looking deeply", file=click.get_text_stream("stderr")
-        ) as bar:
-            return [_of(inspector, workspace, fix) for workspace in bar]
+        names = track(inspector.workspaces(), "looking deeply", console=Console(stderr=True), transient=True)
+        return [_of(inspector, workspace, fix) for workspace in names]
     except StoreUnavailable as error:
         return [Finding("records", Verdict.WRONG, str(error))]
     finally:
