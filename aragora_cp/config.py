@@ -50,6 +50,8 @@ class ControlPlaneConfig:
     redis_timeout: float = 5.0
     #: Tickets that one workspace may have in a lane at one priority, times its weight.
     window: int = 4
+    #: A task that has waited this long is sent once more, one priority higher; and so on for each further such time.
+    ageing: float = 60.0
     #: How long a finished task, its result included, is kept.
     result_retention: float = 7 * 86400.0
     idempotency_ttl: float = 86400.0
@@ -80,6 +82,7 @@ class ControlPlaneConfig:
             "kill_grace",
             "report_timeout",
             "monitor_interval",
+            "ageing",
         ):
             self._require(name, _positive, "must be a positive number of seconds")
         for name in ("redis_pool_size", "window", "max_payload_bytes", "max_result_bytes", "web_threads"):

@@ -18,7 +18,7 @@ from aragora_cp.model import LEGAL_MOVES
 from aragora_cp.store.keys import FLEET_KEYS, WORKSPACE_KEYS, lua_table
 
 _LIBRARY = {
-    "workspace": ("clock", "record", "tenant", "backlog", "windows", "journal", "lifecycle"),
+    "workspace": ("clock", "record", "tenant", "backlog", "windows", "ageing", "journal", "lifecycle"),
     "fleet": ("clock", "lanes"),
 }
 

@@ -123,6 +123,7 @@ class SweepStore:
             "retention": retention,
             "resend": RESEND_MS,
             "move": MOVE_MS,
+            "ageing": round(self._config.ageing * 1000),
             "short": list(short),
             "idle": list(idle),
             "audit_from": max(0, now - retention),

@@ -3,7 +3,7 @@
 -- KEYS[1]  the workspace's root
 -- ARGV[1]  JSON: epoch, judge (lost leases may be judged), window, most (of each kind a look), grace (ms beyond a time
 --          limit), retention (ms), resend (ms after which a missing ticket is sent again), move (ms after which a ticket
---          goes to an idle lane), short (lanes whose queue holds fewer tickets than are out), idle (lanes with a free
+--          goes to an idle lane), ageing (ms of waiting that raise a ticket by one priority), short (lanes whose queue holds fewer tickets than are out), idle (lanes with a free
 --          slot and an empty queue), audit_from (stream id; older entries go)
 -- ARGV[2]  JSON of the lanes that this workspace may use
 -- ARGV[3]  chance in [0, 1)
@@ -100,6 +100,11 @@ end
 
 for _, prio in ipairs(PRIORITIES) do
   if redis.call('ZCARD', K.waiting(prio)) > 0 then place(prio, usable, c.window, tickets) end
+end
+
+for _, lane in ipairs(usable) do
+  local aged = age_tickets(lane.name, c.ageing, c.most, tickets)
+  if aged > 0 then repaired('aged', aged) end
 end
 
 -- Lost tickets: fewer in the queue than are out. Sending one more is always safe.
