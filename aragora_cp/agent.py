@@ -42,8 +42,7 @@ class Agent:
         labels: Mapping[str, str] | None = None,
     ) -> None:
         """`agent_id` defaults to ``<module>-<host>-<n>`` with the first n that is free; `concurrency` (tasks at once)
-        to 1.
-        Every argument can be overridden where the agent is started. Raises ConfigError."""
+        to 1. Every argument can be overridden where the agent is started. Raises ConfigError."""
         if agent_id is not None and not AGENT_ID.fullmatch(agent_id):
             raise ConfigError(f"{agent_id!r} is not an agent id: 1 to 128 of letters, digits and . _ - are")
         if concurrency is not None and concurrency < 1:
@@ -65,9 +64,7 @@ class Agent:
         """Make a function the handler of `task_type`: ``handler(payload, ctx)`` answers JSON; it may be ``async``.
 
         `schema` is a marshmallow Schema, class or instance: a payload that does not fit fails as `invalid-payload`,
-        without
-        retries, and the handler gets the loaded one. Raises ConfigError for a bad or doubled name.
-        """
+        without retries, and the handler gets the loaded one. Raises ConfigError for a bad or doubled name."""
         if not TASK_TYPE.fullmatch(task_type):
             raise ConfigError(f"{task_type!r} is not a task type: 1 to 128 of letters, digits and . _ : - are")
         if task_type in self.handlers:

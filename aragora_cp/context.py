@@ -51,8 +51,7 @@ class Context:
     @property
     def cancelled(self) -> bool:
         """Whether to stop: the task was cancelled, or this attempt does not hold it any more. At most half a second
-        old;
-        a round trip when it is older. It never raises; an absent store is no reason to stop."""
+        old; a round trip when it is older. It never raises; an absent store is no reason to stop."""
         if self._interrupted():
             self._cancelled = True
         if not self._cancelled and time.monotonic() - self._looked_at > _CANCELLED_FRESH:
@@ -73,8 +72,7 @@ class Context:
 
     def usage(self, input_tokens: int = 0, output_tokens: int = 0, model: str = "", cost: str | Decimal = "0") -> None:
         """Add to what this task has used: tokens, and money as a decimal string in the currency's unit, never a
-        float. One
-        round trip. Raises TaskCancelled, ValueError."""
+        float. One round trip. Raises TaskCancelled, ValueError."""
         if isinstance(cost, float):
             raise TypeError("cost must be a decimal string, never a float")
         try:
@@ -99,11 +97,8 @@ class Context:
         """Submit a sub-task in the same workspace; answers its id. It is cancelled with this task.
 
         The n-th submit of an attempt stands for the n-th submit of every other attempt of this task: a handler that
-        runs
-        again gets the same sub-tasks, not new ones, so submit in an order that depends on nothing but the payload and
-        the
-        results of earlier sub-tasks. Raises TaskCancelled, NotJson, ValueError.
-        """
+        runs again gets the same sub-tasks, not new ones, so submit in an order that depends on nothing but the
+        payload and the results of earlier sub-tasks. Raises TaskCancelled, NotJson, ValueError."""
         if self.cancelled:
             raise TaskCancelled
         if not TASK_TYPE.fullmatch(task_type):
@@ -131,13 +126,9 @@ class Context:
         """The results of sub-tasks, in the order given.
 
         With `step_aside` the handler gives its slot back while it waits and is run again from its start when the
-        sub-tasks
-        are final; this call then answers at once. Without, it blocks, up to `timeout` seconds (TimeoutError), and
-        refuses
-        with WaitWouldDeadlock when no other slot could run the sub-task. Raises TaskFailed when one of them ended
-        without a
-        result, TaskCancelled, NotFound.
-        """
+        sub-tasks are final; this call then answers at once. Without, it blocks, up to `timeout` seconds
+        (TimeoutError), and refuses with WaitWouldDeadlock when no other slot could run the sub-task. Raises
+        TaskFailed when one of them ended without a result, TaskCancelled, NotFound."""
         scheduler = self._plane.scheduler
         statuses = scheduler.statuses(self.workspace, task_ids)
         for task_id, status in zip(task_ids, statuses, strict=True):

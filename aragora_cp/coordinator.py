@@ -36,8 +36,7 @@ class ControlPlaneCoordinator:
         plane: ControlPlane | None = None,
     ) -> None:
         """`config` is read from the environment when it is not given; `plane` shares the parts of an existing one,
-        which
-        then stays open on `close`."""
+        which then stays open on `close`."""
         self.config = plane.config if plane else config or ControlPlaneConfig.from_env()
         self.workspace = workspace
         self._shared = plane is not None
@@ -50,8 +49,8 @@ class ControlPlaneCoordinator:
         model: str,
     ) -> None:
         """Enter an agent that all workspaces share; it is live until `heartbeat_timeout` after its last `heartbeat`.
-        The
-        same id again starts a new session. Raises InvalidRequest, Conflict when the id belongs to someone else."""
+        The same id again starts a new session. Raises InvalidRequest, Conflict when the id belongs to someone
+        else."""
         errors: dict[str, list[str]] = {}
         if not AGENT_ID.fullmatch(agent_id):
             errors["agent_id"] = ["must be 1 to 128 of letters, digits and . _ -"]
@@ -72,8 +71,7 @@ class ControlPlaneCoordinator:
         metadata: dict[str, str] | None = None,
     ) -> str:
         """Submit a task; answers its id. `timeout` (seconds, one attempt) and `max_retries` default to the
-        configuration's.
-        Raises InvalidRequest, IdempotencyConflict."""
+        configuration's. Raises InvalidRequest, IdempotencyConflict."""
         errors: dict[str, list[str]] = {}
         if not TASK_TYPE.fullmatch(task_type):
             errors["task_type"] = ["must be 1 to 128 of letters, digits and . _ : -"]
@@ -113,8 +111,7 @@ class ControlPlaneCoordinator:
 
     async def wait_for_result(self, task_id: str, timeout: float) -> Any:
         """The task's result, as soon as it is there: woken by the store, not polled. Raises TimeoutError after
-        `timeout`
-        seconds, TaskFailed when the task ended without a result, NotFound."""
+        `timeout` seconds, TaskFailed when the task ended without a result, NotFound."""
         future = self._plane.waiter.future(self.workspace, task_id)
         await asyncio.wait_for(asyncio.wrap_future(future), timeout)
         task = await self.get_task(task_id)

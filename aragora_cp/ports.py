@@ -62,8 +62,7 @@ class AgentHost(Protocol):
 
     def prepare(self, *, node: str | None, concurrency: int | None, pool: str) -> str:
         """Check the token, register, and answer the node's name; `node` is what the command line said. Raises
-        AragoraError
-        when this process must not run as that agent."""
+        AragoraError when this process must not run as that agent."""
         ...
 
     def beat(self, holds: Sequence[Hold], *, completed: int, failed: int, stuck: int) -> Beat:

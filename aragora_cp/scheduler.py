@@ -116,8 +116,7 @@ class TaskScheduler:
         cursor: str | None = None,
     ) -> Page[Task]:
         """A page of tasks, newest first, without payloads and results. A page may be short and still have a cursor:
-        it looks
-        at a bounded number of records. Raises MalformedRequest for a cursor that is not ours."""
+        it looks at a bounded number of records. Raises MalformedRequest for a cursor that is not ours."""
         after = None
         if cursor is not None:
             time, _, last = cursor.partition("-")
@@ -132,8 +131,8 @@ class TaskScheduler:
 
     def cancel(self, workspace: str, task_id: str, *, actor: str = "", correlation_id: str = "") -> Task:
         """End a task that is not final, and its sub-tasks with it. A running one is told at once and by every
-        heartbeat;
-        whatever its agent still writes is refused. Raises NotFound, AlreadyFinal. One script for each task it ends."""
+        heartbeat; whatever its agent still writes is refused. Raises NotFound, AlreadyFinal. One script for each task
+        it ends."""
         outcome = self._store.cancel(workspace, task_id, actor, correlation_id)
         if outcome.record is None:
             raise _no_task(task_id)
@@ -227,8 +226,7 @@ class TaskScheduler:
 
     def hand_back(self, hold: Hold, *, awaits: Sequence[str] = ()) -> None:
         """Give an attempt back without using up a retry. With `awaits` the task runs again when those sub-tasks are
-        final,
-        else at once at its old place. Raises StaleAttempt, NotFound."""
+        final, else at once at its old place. Raises StaleAttempt, NotFound."""
         answer = self._store.hand_back(hold, self._lanes_for(hold.workspace, (), None), awaits)
         self._send(answer.tickets)
         if answer.word == "unknown":

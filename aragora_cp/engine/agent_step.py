@@ -207,8 +207,7 @@ class AgentStep(bootsteps.StartStopStep):
 
     def _keep_limits_of_threads(self) -> None:
         """A thread cannot be interrupted: its attempt is ended without it, and its slot is stuck until it returns.
-        When all
-        slots are, this process is of no use any more and ends, for its supervisor to start another."""
+        When all slots are, this process is of no use any more and ends, for its supervisor to start another."""
         requests = list(in_hand())
         for request in requests:
             limit = request.time_limits[1]

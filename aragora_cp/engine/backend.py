@@ -1,6 +1,5 @@
 """Celery's result backend is the scheduler: every outcome that Celery knows of, in the child and in the parent,
-arrives in
-`store_result`, and is told to TaskScheduler."""
+arrives in `store_result`, and is told to TaskScheduler."""
 
 from __future__ import annotations
 
@@ -32,9 +31,7 @@ class SchedulerBackend(SyncBackendMixin, Backend):
     """Reports to the AgentHost of its app (`app.agent_host`).
 
     In a child it waits for the store as long as `report_timeout`; in the parent, whose loop must not stand still, a
-    report
-    that cannot be made waits in `pending` for the next heartbeat.
-    """
+    report that cannot be made waits in `pending` for the next heartbeat."""
 
     persistent = True
     supports_autoexpire = True

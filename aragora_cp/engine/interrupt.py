@@ -24,8 +24,7 @@ _current = b""
 
 def stop_attempt(lease: str, pid: int) -> None:
     """In the parent: ask the child `pid` to stop the attempt of `lease`. Repeat it until the attempt has ended: two
-    stops at
-    once share one slot."""
+    stops at once share one slot."""
     _slot[:] = lease.encode().ljust(LEASE_LENGTH)[:LEASE_LENGTH]
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGUSR2)

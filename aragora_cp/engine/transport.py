@@ -1,9 +1,7 @@
 """kombu's Redis transport, made to survive what is not a ticket.
 
 A message that cannot be read ends a Celery worker, or vanishes with a lost connection in its place. Here it is put
-aside, in
-a list that an operator can read, and the worker goes on.
-"""
+aside, in a list that an operator can read, and the worker goes on."""
 
 from __future__ import annotations
 

@@ -71,9 +71,7 @@ class AgentStore:
         """One heartbeat and the renewal of all leases of the agent: one round trip, whatever it runs.
 
         Answers (ok, drain, stale or unknown; what became of each hold). A stale session's leases are renewed too:
-        whether
-        an attempt is still its own is for the attempt's fence to say, not for the agent's session.
-        """
+        whether an attempt is still its own is for the attempt's fence to say, not for the agent's session."""
         call = self._call("beat_agent", agent_id, session, json.dumps(list(running)), completed, failed, stuck)
         renewals = self._tasks.renew_calls(holds)
         with translated():
