@@ -17,14 +17,14 @@ demo: $(VENV)/.ready  ## real tasks through real agents on an embedded store, th
 dev: $(VENV)/.ready  ## everything on this machine until Ctrl-C
 	$(BIN)/aragora-cp dev
 
-test: $(VENV)/.ready  ## the whole suite
-	$(BIN)/python -m pytest
+test: $(VENV)/.ready  ## the suite, less what kills processes at random
+	$(BIN)/python -m pytest --ignore=tests/faults
 
 test-quick: $(VENV)/.ready  ## what needs no process tree
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest --ignore=tests/faults -m 'not slow'
 
 faults: $(VENV)/.ready  ## kill everything at random moments, then count; FAULTS_SEED=n runs a seed again
-	FAULTS_FULL=1 $(BIN)/python -m pytest tests/faults -s
+	FAULTS_FULL=1 $(BIN)/python -m pytest tests/faults -rP
 
 check: $(VENV)/.ready  ## format, lint, types, layers
 	$(BIN)/ruff format --check .
