@@ -1,4 +1,4 @@
-"""Waiter: one listener thread and two connections for any number of waits, sync or async."""
+"""Waiter: one listener thread and one connection for any number of waits, sync or async."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ class Waiter:
             batch = [await looks.get()]
             while not looks.empty() and len(batch) < _LOOK_BATCH:
                 batch.append(looks.get_nowait())
-            for ref, status in zip(batch, await feed.statuses(batch), strict=True):
+            for ref, status in zip(batch, feed.statuses(batch), strict=True):
                 if status is None or status.final:
                     self._resolve(ref, status)
 

@@ -57,5 +57,5 @@ def build(config: ControlPlaneConfig, *, broker: TicketBroker | None = None) -> 
         registry=registry,
         scheduler=TaskScheduler(tasks, broker, registry, config),
         tokens=TokenStore(client, config),
-        waiter=Waiter(lambda: CompletionFeed(config)),
+        waiter=Waiter(lambda: CompletionFeed(config, client)),
     )

@@ -51,7 +51,7 @@ class Fleet:
             registry=self.registry,
             scheduler=self.scheduler,
             tokens=TokenStore(self.client, config),
-            waiter=Waiter(lambda: CompletionFeed(config)),
+            waiter=Waiter(lambda: CompletionFeed(config, self.client)),
         )
         self.keys = workspace_keys(config.key_prefix, workspace)
         self.fleet_keys = fleet_keys(config.key_prefix)

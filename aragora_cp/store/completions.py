@@ -18,7 +18,8 @@ class CompletionFeed:
     """Subscriptions to single tasks. Raises StoreUnavailable from every method; a broken feed is closed and made
     anew."""
 
-    def __init__(self, config: ControlPlaneConfig) -> None:
+    def __init__(self, config: ControlPlaneConfig, client: redis.Redis) -> None:
+        """`client`: the process's own, for reading statuses; waiting costs one connection beside it."""
         timeout = config.redis_timeout
         keep = {} if config.redis_url.startswith("unix:") else {"socket_keepalive": True}
         # No health checks: the driver sends one before a subscription that follows a while without any, and then reads
@@ -28,6 +29,7 @@ class CompletionFeed:
         )
         self._pubsub = self._client.pubsub()
         self._prefix = config.key_prefix
+        self._reader = client
         self._refs: dict[str, TaskRef] = {}
 
     async def subscribe(self, refs: Iterable[TaskRef]) -> None:
@@ -55,13 +57,14 @@ class CompletionFeed:
             if ref is not None:
                 yield ref, TaskStatus(message["data"].decode()) if message["type"] == "message" else None
 
-    async def statuses(self, refs: Sequence[TaskRef]) -> list[TaskStatus | None]:
-        """The status of each now, None where there is no such task. One round trip."""
+    def statuses(self, refs: Sequence[TaskRef]) -> list[TaskStatus | None]:
+        """The status of each now, None where there is no such task. One round trip, which the loop waits for: without
+        the store there is nothing else for it to do."""
         with translated():
-            pipe = self._client.pipeline(transaction=False)
+            pipe = self._reader.pipeline(transaction=False)
             for workspace, task_id in refs:
                 pipe.hget(workspace_keys(self._prefix, workspace)("task", task_id), "status")
-            return [TaskStatus(found.decode()) if found else None for found in await pipe.execute()]
+            return [TaskStatus(found.decode()) if found else None for found in pipe.execute()]
 
     async def close(self) -> None:
         await self._pubsub.aclose()

@@ -138,3 +138,10 @@ def test_more_busy_workspaces_than_one_tick_takes_are_all_looked_at(
     Keeper(fleet, fleet.agent()).until(
         lambda: {t.workspace for t in fleet.broker.sent} == set(names), "each has its ticket"
     )
+
+
+def test_a_leader_key_without_an_end_keeps_nobody_from_leading(fleet: Fleet) -> None:
+    """Whatever left it there: a lock that never expires is how recovery stops for good."""
+    fleet.client.set(fleet.fleet_keys("leader"), "a-ghost")
+    assert fleet.monitor(token="living").tick()
+    assert fleet.client.pttl(fleet.fleet_keys("leader")) > 0

@@ -7,6 +7,8 @@
 -- ARGV     this monitor's token, lease ms, gap ms, hold-off ms
 -- Returns  {epoch, judge 1/0, new 1/0}, or {0, 0, 0} while another one leads
 local holder = redis.call('GET', K.leader())
+-- A lease that has no end is no lease of ours: whatever left it there must not keep the fleet without a leader.
+if holder and redis.call('PTTL', K.leader()) == -1 then holder = false end
 if holder and holder ~= ARGV[1] then return {0, 0, 0} end
 redis.call('SET', K.leader(), ARGV[1], 'PX', ARGV[2])
 local new = 0
