@@ -107,6 +107,52 @@ def cancel(session: Session, task_id: str, as_json: bool) -> None:
     _show(session.request("POST", f"/tasks/{segment(task_id)}/cancel"), as_json)
 
 
+@tasks.command()
+@click.argument("task_ids", nargs=-1)
+@click.option("--status", type=click.Choice(["FAILED", "CANCELLED"], case_sensitive=False), help="All that ended so.")
+@click.option("--type", "task_type", help="With --status: only tasks of this type.")
+@click.option("--code", help="With --status: only tasks whose error has this code, for example poisoned.")
+@click.option(
+    "--limit", type=click.IntRange(1), default=1000, show_default=True, help="With --status: at most so many."
+)
+@as_json_option
+@with_session
+def retry(
+    session: Session,
+    task_ids: tuple[str, ...],
+    status: str | None,
+    task_type: str | None,
+    code: str | None,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """Run FAILED or CANCELLED tasks again, each under its own id: those named, or all that a filter finds.
+
+    The exit status is 0 only when every one of them runs again.
+    """
+    if bool(task_ids) == bool(status):
+        raise click.UsageError("name tasks, or give --status")
+    chosen = list(task_ids)
+    if status:
+        ended = session.pages("/tasks", {"status": status, "task_type": task_type}, limit)
+        chosen = [task["task_id"] for task in ended if code in (None, (task.get("error") or {}).get("code"))]
+    again, refused = [], {}
+    with progress(f"0 of {len(chosen)} …") as tell:
+        for n, task_id in enumerate(chosen, start=1):
+            try:
+                again.append(session.request("POST", f"/tasks/{segment(task_id)}/retry")["task_id"])
+            except CommandFailed as error:
+                refused[task_id] = error.message
+            tell(f"{n} of {len(chosen)}")
+    if as_json:
+        print_json({"retried": again, "refused": refused})
+    else:
+        rows = [*((task_id, "runs again") for task_id in again), *refused.items()]
+        print_table(["task", "outcome"], rows, empty="no tasks")
+    if refused:
+        raise CommandFailed(f"{len(refused)} of {len(chosen)} do not run again")
+
+
 @tasks.command(name="list")
 @click.option("--status", type=click.Choice(_STATUSES, case_sensitive=False))
 @click.option("--type", "task_type", help="Only tasks of this type.")

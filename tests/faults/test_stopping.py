@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import threading
 from collections import Counter
 from random import Random
@@ -9,11 +13,13 @@ from random import Random
 import pytest
 
 from aragora_cp.errors import AlreadyFinal
-from aragora_cp.model import TaskStatus
+from aragora_cp.model import RetryPolicy, TaskStatus
 from tests.faults.world import World
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]
+
+AT_ONCE = RetryPolicy(initial=0, maximum=0)
 
 
 def test_a_task_cancelled_while_nobody_listens_never_starts(world: World) -> None:
@@ -139,4 +145,33 @@ def test_handlers_that_hurt(world: World, kind: str) -> None:
     world.final(*last)
     assert set(Counter(task for task, _, _ in world.lines("start")).values()) == {1}
     assert agent.end() == 0
+    world.assert_sound()
+
+
+def test_what_failed_is_listed_with_its_reason_and_runs_again_by_filter(world: World) -> None:
+    world.web()
+    world.monitor()
+    world.agent("one", "--concurrency", "1")
+    world.ready("one")
+    failed = [world.submit("base-exception", max_retries=1, retry=AT_ONCE) for _ in range(3)]
+    poisoned = world.submit("die", payload={"times": 2}, max_retries=1)
+    world.final(*failed, poisoned)
+
+    def cli(*args: str) -> str:
+        env = os.environ | {"ARAGORA_CP_URL": world.url.removesuffix("/api/control-plane")}
+        command = [sys.executable, "-m", "aragora_cp.cli", "tasks", *args, "--json"]
+        env["ARAGORA_CP_TOKEN"] = world.admin_token
+        return subprocess.run(command, env=env, check=True, capture_output=True, text=True, timeout=60).stdout
+
+    listed = json.loads(cli("list", "--status", "FAILED"))
+    assert {(task["error"]["code"], len(task["error"]["history"])) for task in listed} == {
+        ("handler-error", 2),
+        ("poisoned", 2),
+    }
+    again = json.loads(cli("retry", "--status", "FAILED", "--code", "poisoned"))
+    assert again == {"retried": [poisoned], "refused": {}}
+    assert world.final(poisoned)[0].status is TaskStatus.COMPLETED, "its third attempt does not die"
+    assert set(json.loads(cli("retry", *failed[:2]))["retried"]) == set(failed[:2])
+    done = world.final(*failed[:2])
+    assert {(task.status, task.attempt) for task in done} == {(TaskStatus.FAILED, 4)}
     world.assert_sound()
