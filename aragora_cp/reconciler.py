@@ -124,7 +124,6 @@ class Monitor:
             lanes=due.lanes,
             short=sorted(self._short),
             idle=sorted(self._idle),
-            now=due.now,
             chance=self._chance.random(),
         )
 

@@ -120,7 +120,6 @@ class Fleet:
         short: Sequence[str] = (),
         idle: Sequence[str] = (),
         epoch: int = 1,
-        now: int = 0,
         workspace: str | None = None,
     ) -> Look:
         """One look at the workspace by a leader of `epoch`; its tickets are sent."""
@@ -131,7 +130,6 @@ class Fleet:
             lanes=self.registry.lanes(),
             short=short,
             idle=idle,
-            now=now,
             chance=0.5,
         )
         self.broker.send(look.tickets)

@@ -9,8 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-#: name: template. `{}` are the parts a key is made from.
-WORKSPACE_KEYS: Mapping[str, str] = {
+#: name: template. `{}` are the parts a key is made from. Every home has an audit trail of its own.
+TRAIL_KEYS: Mapping[str, str] = {
+    "audit": "audit",  # stream: entries
+    "seals": "seals",  # stream, ids 1-0, 2-0, …: one seal over the entries since the one before
+    "refused": "refused",  # hash: refusals of this minute, all and by address
+}
+
+WORKSPACE_KEYS: Mapping[str, str] = TRAIL_KEYS | {
     "workspace": "workspace",  # hash: the workspace's settings
     "task": "task:{}",  # hash: one record
     "tasks": "tasks",  # zset by creation time: every record
@@ -30,11 +36,10 @@ WORKSPACE_KEYS: Mapping[str, str] = {
     "cache": "cache:{}",  # string with expiry: task whose result answers for a digest
     "epoch": "epoch",  # the newest monitor leader seen here
     "events": "events",  # stream
-    "audit": "audit",  # stream
     "done": "done:{}",  # channel: a task became final
 }
 
-FLEET_KEYS: Mapping[str, str] = {
+FLEET_KEYS: Mapping[str, str] = TRAIL_KEYS | {
     "agent": "agent:{}",  # hash: one agent
     "agents": "agents:{}",  # zset, lexical: ids of a scope ("*": shared, or a workspace)
     "beats": "agents:beats",  # zset by last heartbeat: agents that are not offline

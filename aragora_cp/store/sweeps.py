@@ -106,7 +106,6 @@ class SweepStore:
         lanes: Sequence[Lane],
         short: Sequence[str],
         idle: Sequence[str],
-        now: int,
         chance: float,
     ) -> list[Look]:
         """Look at each of `workspaces`, all in one round trip. Raises Deposed.
@@ -126,7 +125,6 @@ class SweepStore:
             "ageing": round(self._config.ageing * 1000),
             "short": list(short),
             "idle": list(idle),
-            "audit_from": max(0, now - retention),
         }
         calls = []
         for workspace in workspaces:

@@ -282,11 +282,11 @@ class TaskStore:
         call = self._call(name, workspace, *args)
         with translated():
             pipe = self._client.pipeline(transaction=False)
-            pipe.evalsha(call.script.sha, 1, call.root, *call.args)
+            pipe.evalsha(call.script.sha, 1, call.root, *call.argv)
             pipe.zadd(self._active, {workspace: 0}, lt=True)
             answer, noted = pipe.execute(raise_on_error=False)
             if isinstance(answer, redis.exceptions.NoScriptError):
-                answer = self._client.eval(call.script.source, 1, call.root, *call.args)
+                answer = self._client.eval(call.script.source, 1, call.root, *call.argv)
                 noted = self._client.zadd(self._active, {workspace: 0}, lt=True)
             for each in (answer, noted):
                 if isinstance(each, Exception):

@@ -26,13 +26,13 @@ if able and t.target ~= '' then
   for capability in string.gmatch(t.caps, '[^+]+') do able = able and lanes[1].has[capability] end
 end
 if not able then
+  refuse('agent:' .. agent, 'task.claim', id, 'incapable', t.corr)
   leave_window(id, t)
   if t.target == agent then
     fail_finally(id, t, 'no-handler', 'the agent named by the task does not have the capabilities it requires', '0')
   else
     enqueue(id, t)
   end
-  audit('agent:' .. agent, 'task.claim', id, 'incapable', t.corr)
   return {'incapable', tickets}
 end
 
@@ -44,6 +44,8 @@ if refusal then
   return {refusal, tickets}
 end
 
+audit('agent:' .. agent, 'task.claim', id, 'accepted', t.corr, {status = t.status},
+  {status = 'RUNNING', attempt = tonumber(attempt)})
 leave_queue(id, t)
 local freed = t.lane
 if t.waiting_since ~= '' then put(id, t, 'waited', tonumber(t.waited) + NOW - tonumber(t.waiting_since)) end

@@ -10,9 +10,11 @@ if held == 'unknown' then return {'unknown', tickets} end
 if held == 'closed' and t.status == 'PENDING' then return {'pending', tickets} end
 if held == 'late' then return {'pending', tickets} end
 if held ~= 'held' then
-  audit('agent', 'task.hand-back', id, 'stale-attempt', t.corr)
+  refuse('agent', 'task.hand-back', id, 'stale-attempt', t.corr)
   return {'stale', tickets}
 end
+audit('agent:' .. t.agent, 'task.hand-back', id, 'accepted', t.corr, {status = t.status, attempt = tonumber(attempt)},
+  {status = 'PENDING'})
 back_to_pending(id, t, false)
 local open = 0
 for n = 6, #ARGV do

@@ -9,7 +9,7 @@ local t, held = fence(id, attempt, lease)
 if held == 'unknown' then return 'unknown' end
 if held ~= 'held' and held ~= 'late' then
   if t.status == 'CANCELLED' and t.attempt == attempt then return 'cancelled' end
-  audit('agent', 'task.progress', id, 'stale-attempt', t.corr)
+  refuse('agent', 'task.progress', id, 'stale-attempt', t.corr)
   return 'stale'
 end
 if ARGV[4] ~= '' then redis.call('HSET', K.task(id), 'percent', ARGV[4]) end

@@ -24,7 +24,10 @@ if control.idem ~= '' then
   if seen then
     local digest, earlier = string.match(seen, '^(%S+) (%S+)$')
     if redis.call('EXISTS', K.task(earlier)) == 1 then
-      if digest ~= control.idem_digest then return answer('conflict', earlier) end
+      if digest ~= control.idem_digest then
+        refuse(control.actor, 'task.submit', earlier, 'idempotency-conflict', control.corr)
+        return answer('conflict', earlier)
+      end
       return answer('existing', earlier)
     end
   end
@@ -37,17 +40,21 @@ if control.cache ~= '' then
   end
 end
 
-if TENANT.status ~= 'active' then return {TENANT.status} end
+if TENANT.status ~= 'active' then
+  refuse(control.actor, 'task.submit', id, TENANT.status, control.corr)
+  return {TENANT.status}
+end
 if TENANT.max_pending then
   local used = redis.call('ZCARD', K.by('PENDING'))
   if used >= TENANT.max_pending then
-    audit(control.actor, 'task.submit', id, 'quota-exceeded', control.corr)
+    refuse(control.actor, 'task.submit', id, 'quota-exceeded', control.corr)
     return {'quota', 'max_pending', TENANT.max_pending, used}
   end
 end
 
 local fields = {}
 for n = 3, #ARGV do fields[#fields + 1] = ARGV[n] end
+audit(control.actor, 'task.submit', id, 'accepted', control.corr, nil, {status = 'PENDING'})
 redis.call('HSET', K.task(id), unpack(fields))
 redis.call('HSET', K.task(id), 'status', 'PENDING', 'created', NOW, 'seq', redis.call('INCR', K.seq()))
 if control.placement == '' then redis.call('HSET', K.task(id), 'placement', TENANT.placement) end
@@ -60,7 +67,6 @@ end
 
 local t = load_routing(id)
 event('submitted', id, t)
-audit(control.actor, 'task.submit', id, 'accepted', t.corr)
 local due = math.max(control.run_at, control.delay_ms > 0 and NOW + control.delay_ms or 0)
 if due > NOW then
   delay_until(id, t, due)

@@ -4,7 +4,7 @@
 -- ARGV[1]  JSON: epoch, judge (lost leases may be judged), window, most (of each kind a look), grace (ms beyond a time
 --          limit), retention (ms), resend (ms after which a missing ticket is sent again), move (ms after which a ticket
 --          goes to an idle lane), ageing (ms of waiting that raise a ticket by one priority), short (lanes whose queue holds fewer tickets than are out), idle (lanes with a free
---          slot and an empty queue), audit_from (stream id; older entries go)
+--          slot and an empty queue)
 -- ARGV[2]  JSON of the lanes that this workspace may use
 -- ARGV[3]  chance in [0, 1)
 -- Returns  {'swept', ms of the next look (0: next tick, -1: none), tickets, load flat, repairs flat} or {'deposed'}
@@ -30,6 +30,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', K.deadlines(), '-inf', NOW, 'LIM
   redis.call('ZREM', K.deadlines(), id)
   local t = load_routing(id)
   if t and t.status == 'PENDING' then
+    audit('monitor', 'task.expire', id, 'failed', t.corr, {status = t.status}, {status = 'FAILED', code = 'expired'})
     fail_finally(id, t, 'expired', 'no agent took the task within its queue_timeout', '0')
     repaired('expired')
   end
@@ -42,10 +43,10 @@ if c.judge == 1 then
       redis.call('ZREM', K.running(), id)
       repaired('stray-lease')
     elseif NOW >= tonumber(t.deadline) + c.grace then
-      fail_attempt(id, t, 'timeout', 'the attempt ran longer than its time limit', '1', '0', chance)
+      fail_attempt(id, t, 'timeout', 'the attempt ran longer than its time limit', '1', '0', chance, 'monitor')
       repaired('timeout')
     else
-      fail_attempt(id, t, 'agent-lost', 'the agent stopped renewing its lease', '1', '1', chance)
+      fail_attempt(id, t, 'agent-lost', 'the agent stopped renewing its lease', '1', '1', chance, 'monitor')
       repaired('lost-lease')
     end
   end
@@ -150,7 +151,6 @@ for _, status in ipairs({'COMPLETED', 'FAILED', 'CANCELLED'}) do
     repaired('removed')
   end
 end
-redis.call('XTRIM', K.audit(), 'MINID', '~', c.audit_from)
 
 -- When to look again.
 local next_look = -1
