@@ -143,10 +143,18 @@ def test_what_waits_for_a_busy_lane_moves_to_an_idle_one(fleet: Fleet) -> None:
     ids = [fleet.submit("code").task_id for _ in range(3)]
     assert len(fleet.broker.queued("shared.code")) == 3
     idle = fleet.agent("idle", "code", "search", concurrency=9)
-    Keeper(fleet, busy, idle, holds=[held]).until(
-        lambda: len(fleet.broker.queued("shared.code+search")) == 3, "the tickets move"
-    )
-    assert [fleet.claim(idle, fleet.broker.take("shared.code+search")).task.task_id for _ in ids] == ids
+    keeper = Keeper(fleet, busy, idle, holds=[held])
+    started: list[str] = []
+
+    def work() -> bool:
+        while ticket := fleet.broker.take("shared.code+search"):
+            claim = fleet.claim(idle, ticket)
+            keeper.holds.append(claim.hold)
+            started.append(claim.task.task_id)
+        return len(started) == len(ids)
+
+    keeper.until(work, "all that waited has started on the idle lane")
+    assert started == ids
     stale = fleet.broker.take("shared.code")
     assert stale is not None
     assert fleet.scheduler.claim(fleet.hold(stale), busy) == "taken"
