@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from aragora_cp.errors import ConfigError
+from aragora_cp.rootkeys import parse_root_keys
 
 ENV_PREFIX = "ARAGORA_CP_"
 #: Names below the prefix that are no settings: the command line finds a running control plane by them.
@@ -67,6 +68,10 @@ class ControlPlaneConfig:
     monitor_interval: float = 0.25
     web_threads: int = 64
     agent_token: str = field(default="", repr=False)
+    #: Root keys, `id:base64` each, newest first: the first encrypts, all decrypt. Empty: nothing is encrypted.
+    encryption_keys: str = field(default="", repr=False)
+    #: A file that holds them instead, one a line.
+    encryption_key_file: str = ""
     log_level: str = "INFO"
     #: `auto` is readable in a terminal and JSON everywhere else.
     log_format: str = "auto"
@@ -98,6 +103,9 @@ class ControlPlaneConfig:
             )
         self._require("log_level", lambda v: v in _LOG_LEVELS, f"must be one of: {', '.join(_LOG_LEVELS)}")
         self._require("log_format", lambda v: v in _LOG_FORMATS, f"must be one of: {', '.join(_LOG_FORMATS)}")
+        if self.encryption_keys and self.encryption_key_file:
+            raise ConfigError("encryption_keys and encryption_key_file are both set; the root keys stand in one place")
+        parse_root_keys(self.encryption_keys, "encryption_keys")
         if self.heartbeat_timeout < 2 * self.heartbeat_interval:
             raise ConfigError(
                 "heartbeat_timeout must be at least twice heartbeat_interval, or one late heartbeat loses an agent "

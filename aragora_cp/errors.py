@@ -15,6 +15,7 @@
         ├── AlreadyFinal       409   ├── StaleAttempt      409   ├── StaleSession      409
         ├── AgentConflict      409   ├── PayloadTooLarge   413   ├── UnsupportedMediaType 415
         ├── InvalidRequest     422   ├── QuotaExceeded     429   └── StoreUnavailable  503
+                                                                     └── EncryptionUnavailable 503
 
 Beside the tree stands StepAside, which is no error: it unwinds a handler that waits.
 
@@ -213,3 +214,9 @@ class StoreUnavailable(Refused):
     code = "store-unavailable"
     status = 503
     retry_after = 1.0
+
+
+class EncryptionUnavailable(StoreUnavailable):
+    """This workspace's data must be encrypted, and the key for it is not here; nothing was changed."""
+
+    code = "encryption-unavailable"

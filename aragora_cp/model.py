@@ -90,6 +90,7 @@ class ErrorCode(StrEnum):
     RESULT_NOT_SERIALISABLE = "result-not-serialisable"
     REJECTED = "rejected"
     BUDGET_EXCEEDED = "budget-exceeded"
+    UNREADABLE = "unreadable"
 
 
 class Role(StrEnum):

@@ -18,6 +18,7 @@ TRAIL_KEYS: Mapping[str, str] = {
 
 WORKSPACE_KEYS: Mapping[str, str] = TRAIL_KEYS | {
     "workspace": "workspace",  # hash: the workspace's settings
+    "keys": "keys",  # hash: id -> wrapped key, `current` -> id, `digest` -> wrapped key
     "task": "task:{}",  # hash: one record
     "tasks": "tasks",  # zset by creation time: every record
     "by": "by:{}",  # zset by time of entry: the records in one status

@@ -12,12 +12,21 @@ import redis
 from aragora_cp.backoff import retry_ceilings
 from aragora_cp.config import ControlPlaneConfig
 from aragora_cp.lanes import capability_key
-from aragora_cp.model import Failure, Hold, Lane, NewTask, Priority, TaskStatus, Ticket, Usage
+from aragora_cp.model import ErrorCode, Failure, Hold, Lane, NewTask, Priority, TaskStatus, Ticket, Usage
 from aragora_cp.store import scripts
 from aragora_cp.store.connection import translated
 from aragora_cp.store.keys import fleet_keys, workspace_keys
+from aragora_cp.store.vault import Vault
 
 Record = dict[str, bytes]
+
+#: For how long a task goes by an agent that lacks its workspace's key.
+NO_KEY_PAUSE = 5.0
+
+#: Why a task fails whose payload nobody will ever read. Not sealed: it has no secret to tell, and no key for it.
+UNREADABLE = Failure(
+    ErrorCode.UNREADABLE, "the payload cannot be read: its key was destroyed, or it was changed", retryable=False
+)
 
 #: The most records that one page looks at, however few of them match its filter.
 EXAMINED_PER_PAGE = 2000
@@ -26,7 +35,8 @@ EXAMINED_PER_PAGE = 2000
 @dataclass(frozen=True, slots=True)
 class Admission:
     """What became of a submit: `outcome` is created, existing, cached or conflict, and the record the answering task's;
-    or quota (`quota`: its name, the limit, what is used), or the state of a workspace that takes no tasks."""
+    or quota (`quota`: its name, the limit, what is used), or not-encrypted, or the state of a workspace that takes no
+    tasks."""
 
     outcome: str
     task_id: str = ""
@@ -56,9 +66,11 @@ class Cancellation:
 
 
 class TaskStore:
-    """All of a workspace's task state. Raises StoreUnavailable from every method."""
+    """All of a workspace's task state. Payloads, results and messages go to the store sealed, and come back so: `vault`
+    opens them. Raises StoreUnavailable from every method."""
 
-    def __init__(self, client: redis.Redis, config: ControlPlaneConfig) -> None:
+    def __init__(self, client: redis.Redis, config: ControlPlaneConfig, vault: Vault | None = None) -> None:
+        self.vault = vault or Vault(client, config)
         self._client = client
         self._config = config
         self._active = fleet_keys(config.key_prefix)("active")
@@ -68,11 +80,12 @@ class TaskStore:
         new: NewTask,
         task_id: str,
         *,
-        idempotency: tuple[str, str] | None,
+        idempotency: tuple[str, str, str] | None,
         cache_digest: str,
         lanes: Sequence[Lane],
     ) -> Admission:
-        """Admit one task. `idempotency` is (digest of the key, digest of the body). One round trip.
+        """Admit one task. `idempotency` is (digest of the key, digest of the body, one that counts as the same or
+        ''). One round trip.
 
         Sent twice under one id (a lost answer), it is admitted once.
         """
@@ -80,6 +93,7 @@ class TaskStore:
             "id": task_id,
             "idem": idempotency[0] if idempotency else "",
             "idem_digest": idempotency[1] if idempotency else "",
+            "idem_also": idempotency[2] if idempotency else "",
             "idem_ms": round(self._config.idempotency_ttl * 1000),
             "cache": cache_digest,
             "delay_ms": round((new.delay or 0) * 1000),
@@ -95,6 +109,7 @@ class TaskStore:
             new.workspace,
             json.dumps(control),
             lanes_json(lanes),
+            self.vault.seal(new.workspace, task_id, "payload", new.payload),
             *_flat(_new_record(new, cache_digest)),
         )
         word = answer[0].decode()
@@ -119,6 +134,8 @@ class TaskStore:
             self._config.heartbeat_timeout_ms,
             self._grace_ms,
             self._config.window,
+            int(self.vault.seals),
+            round(NO_KEY_PAUSE * 1000),
         )
         record = as_record(answer[2]) if len(answer) > 2 else None
         return Answer(answer[0].decode(), record, read_tickets(hold.workspace, answer[1]))
@@ -152,7 +169,7 @@ class TaskStore:
             hold.attempt,
             hold.lease,
             "" if percent is None else f"{percent:g}",
-            message or "",
+            self._sealed(hold, "note", message or ""),
             *_usage_args(usage),
         ).decode()
 
@@ -164,7 +181,7 @@ class TaskStore:
             hold.task_id,
             hold.attempt,
             hold.lease,
-            result,
+            self.vault.seal(hold.workspace, hold.task_id, "result", result),
             agent_id,
             lanes_json(lanes),
             self._config.window,
@@ -175,6 +192,7 @@ class TaskStore:
 
     def fail(self, hold: Hold, failure: Failure, agent_id: str, chance: float) -> Answer:
         """Answers retry, failed, ignored, stale or unknown. One round trip."""
+        field = error_field(hold.attempt)
         answer = self._run(
             "fail_task",
             hold.workspace,
@@ -182,7 +200,7 @@ class TaskStore:
             hold.attempt,
             hold.lease,
             failure.code.value,
-            failure.message,
+            failure.message if failure is UNREADABLE else self._sealed(hold, field, failure.message),
             int(failure.retryable),
             int(failure.lost),
             chance,
@@ -190,8 +208,8 @@ class TaskStore:
         )
         return Answer(answer[0].decode(), as_record(answer[1]) if len(answer) > 1 else None)
 
-    def hand_back(self, hold: Hold, lanes: Sequence[Lane], awaits: Sequence[str] = ()) -> Answer:
-        """Answers pending, stale or unknown. One round trip."""
+    def hand_back(self, hold: Hold, lanes: Sequence[Lane], awaits: Sequence[str] = (), *, pause: float = 0) -> Answer:
+        """Answers pending, stale or unknown. It waits for `awaits`, or `pause` seconds. One round trip."""
         answer = self._run(
             "hand_back_task",
             hold.workspace,
@@ -200,6 +218,7 @@ class TaskStore:
             hold.lease,
             lanes_json(lanes),
             self._config.window,
+            round(pause * 1000),
             *awaits,
         )
         return Answer(answer[0].decode(), None, read_tickets(hold.workspace, answer[1]))
@@ -262,6 +281,10 @@ class TaskStore:
         found = [(task_id.decode(), as_record(flat)) for task_id, flat in rows]
         return found, (next_time.decode(), next_id.decode()) if next_id else None
 
+    def _sealed(self, hold: Hold, field: str, text: str) -> bytes:
+        data = text.encode()
+        return self.vault.seal(hold.workspace, hold.task_id, field, data) if data else data
+
     @property
     def _grace_ms(self) -> int:
         return round(self._config.kill_grace * 1000)
@@ -292,6 +315,11 @@ class TaskStore:
                 if isinstance(each, Exception):
                     raise each
         return answer
+
+
+def error_field(attempt: int) -> str:
+    """The field under which the message of a failed attempt is sealed, wherever the record keeps it."""
+    return f"error:{attempt}"
 
 
 def lanes_json(lanes: Iterable[Lane]) -> str:
@@ -347,7 +375,6 @@ def _new_record(new: NewTask, cache_digest: str) -> dict[str, Any]:
         "type": new.task_type,
         "prio": int(new.priority),
         "caps": capability_key(new.required_capabilities),
-        "payload": new.payload,
         "attempt": 0,
         "retries": 0,
         "losses": 0,

@@ -13,6 +13,15 @@ if held ~= 'held' and held ~= 'late' then
   refuse('agent:' .. ARGV[5], 'task.finish', id, 'stale-attempt', t.corr)
   return {'stale', tickets, redis.call('HGETALL', K.task(id))}
 end
+if not may_keep(ARGV[4]) then
+  -- Encryption has been required since the claim: another attempt, by an agent that can.
+  refuse('agent:' .. ARGV[5], 'task.finish', id, 'not-encrypted', t.corr)
+  if held == 'held' then
+    back_to_pending(id, t, false)
+    enqueue(id, t)
+  end
+  return {'stale', tickets, redis.call('HGETALL', K.task(id))}
+end
 audit('agent:' .. ARGV[5], 'task.finish', id, held == 'late' and 'accepted-late' or 'accepted', t.corr,
   {status = t.status, attempt = tonumber(attempt)}, {status = 'COMPLETED'})
 put(id, t, 'result', ARGV[4], 'agent', ARGV[5])
