@@ -67,6 +67,10 @@ class ControlPlaneConfig:
     #: Pause between two rounds of the monitor.
     monitor_interval: float = 0.25
     web_threads: int = 64
+    #: Failed authentications of one source address a minute; more are refused before they are looked at.
+    auth_failures: int = 30
+    #: Proxies of ours before the web processes, each of which appends to X-Forwarded-For.
+    trusted_proxies: int = 0
     agent_token: str = field(default="", repr=False)
     #: Root keys, `id:base64` each, newest first: the first encrypts, all decrypt. Empty: nothing is encrypted.
     encryption_keys: str = field(default="", repr=False)
@@ -90,9 +94,17 @@ class ControlPlaneConfig:
             "ageing",
         ):
             self._require(name, _positive, "must be a positive number of seconds")
-        for name in ("redis_pool_size", "window", "max_payload_bytes", "max_result_bytes", "web_threads"):
+        for name in (
+            "redis_pool_size",
+            "window",
+            "max_payload_bytes",
+            "max_result_bytes",
+            "web_threads",
+            "auth_failures",
+        ):
             self._require(name, lambda v: isinstance(v, int) and v >= 1, "must be a whole number of at least 1")
         self._require("max_task_retries", lambda v: isinstance(v, int) and v >= 0, "must be 0 or more")
+        self._require("trusted_proxies", lambda v: isinstance(v, int) and 0 <= v <= 16, "must be 0 to 16")
         self._require("drain_timeout", lambda v: math.isfinite(v) and v >= 0, "must be 0 or more seconds")
         self._require("key_prefix", lambda v: bool(v) and not set(v) & set("{}*?[]\\ "),
                       "must not be empty and must not hold spaces or any of {}*?[]\\")  # fmt: skip

@@ -14,8 +14,9 @@
         ├── WorkspaceMismatch  403   ├── NotFound          404   ├── IdempotencyConflict 409
         ├── AlreadyFinal       409   ├── StaleAttempt      409   ├── StaleSession      409
         ├── AgentConflict      409   ├── PayloadTooLarge   413   ├── UnsupportedMediaType 415
-        ├── InvalidRequest     422   ├── QuotaExceeded     429   └── StoreUnavailable  503
-                                                                     └── EncryptionUnavailable 503
+        ├── InvalidRequest     422   ├── QuotaExceeded     429   ├── RateLimited       429
+        └── StoreUnavailable   503
+             └── EncryptionUnavailable 503
 
 Beside the tree stands StepAside, which is no error: it unwinds a handler that waits.
 
@@ -112,6 +113,10 @@ class Unauthenticated(Refused):
     status = 401
 
 
+class UnknownToken(Unauthenticated):
+    """No valid token came with the request."""  # told as any other; apart because it may have been a guess
+
+
 class Forbidden(Refused):
     """The token's role does not allow this."""
 
@@ -206,6 +211,21 @@ class QuotaExceeded(Refused):
         self.quota = quota
         self.limit = limit
         self.used = used
+
+
+class RateLimited(Refused):
+    """Too many requests of this kind."""
+
+    code = "rate-limited"
+    status = 429
+
+    def __init__(self, message: str, *, policy: str, limit: int, window: float, retry_after: float) -> None:
+        """`limit` within `window` seconds, as the rule called `policy` has it; it opens again after `retry_after`."""
+        super().__init__(message)
+        self.policy = policy
+        self.limit = limit
+        self.window = window
+        self.retry_after = retry_after
 
 
 class StoreUnavailable(Refused):

@@ -102,6 +102,15 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Scopes:
+    """What a token is narrowed to, beside its role; None: not narrowed in that respect. `networks` in CIDR notation."""
+
+    task_types: tuple[str, ...] | None = None
+    capabilities: tuple[str, ...] | None = None
+    networks: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """Who is calling, as tenancy found out: `workspace` is None for the platform itself."""
 
@@ -109,6 +118,7 @@ class Caller:
     workspace: str | None
     role: Role
     correlation_id: str = ""
+    scopes: Scopes = Scopes()
 
     @property
     def actor(self) -> str:

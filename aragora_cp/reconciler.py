@@ -15,7 +15,7 @@ from aragora_cp.config import ControlPlaneConfig
 from aragora_cp.errors import BrokerUnavailable, StoreUnavailable
 from aragora_cp.model import Lane
 from aragora_cp.ports import TicketBroker
-from aragora_cp.store.sweeps import Deposed, Due, Look, SweepStore
+from aragora_cp.store.sweeps import GONE, Deposed, Due, Look, SweepStore
 
 log = logging.getLogger(__name__)
 
@@ -131,6 +131,10 @@ class Monitor:
         for look in looks:
             if look.repairs:
                 log.info("repaired", extra={"workspace": look.workspace, **dict(look.repairs)})
+            if look.next_look == GONE:
+                log.info("workspace deleted", extra={"workspace": look.workspace})
+            for stopped in look.stopped:
+                self._broker.cancel(*stopped)
         tickets = [ticket for look in looks for ticket in look.tickets]
         if tickets:
             try:

@@ -44,7 +44,8 @@ class AgentRegistry:
         """Enter an agent; answers it (with its new session) and whether it is new. One round trip.
 
         With `takeover` a live process of the same `owner` gives way (its calls are StaleSession from then on); without,
-        AgentConflict. An id that another owner or workspace holds is a Conflict.
+        AgentConflict. An id that another owner or workspace holds is a Conflict. Raises QuotaExceeded when the
+        workspace has as many agents that are not offline as it may have.
         """
         word, record = self._store.register(spec, session=self._new_session(), owner=owner, takeover=takeover)
         if word == "foreign" or record is None:

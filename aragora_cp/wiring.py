@@ -19,6 +19,8 @@ from aragora_cp.store.connection import connect
 from aragora_cp.store.sweeps import SweepStore
 from aragora_cp.store.tasks import TaskStore
 from aragora_cp.store.tokens import TokenStore
+from aragora_cp.store.workspaces import WorkspaceStore
+from aragora_cp.tenancy.workspaces import Workspaces
 from aragora_cp.waiter import Waiter
 
 
@@ -32,6 +34,7 @@ class ControlPlane:
     registry: AgentRegistry
     scheduler: TaskScheduler
     tokens: TokenStore
+    workspaces: Workspaces
     waiter: Waiter
 
     def monitor(self) -> Monitor:
@@ -57,5 +60,6 @@ def build(config: ControlPlaneConfig, *, broker: TicketBroker | None = None) -> 
         registry=registry,
         scheduler=TaskScheduler(tasks, broker, registry, config),
         tokens=TokenStore(client, config),
+        workspaces=Workspaces(WorkspaceStore(client, config)),
         waiter=Waiter(lambda: CompletionFeed(config, client)),
     )

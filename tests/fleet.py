@@ -22,6 +22,8 @@ from aragora_cp.store.keys import fleet_keys, workspace_keys
 from aragora_cp.store.sweeps import Look, SweepStore
 from aragora_cp.store.tasks import TaskStore
 from aragora_cp.store.tokens import TokenStore
+from aragora_cp.store.workspaces import WorkspaceStore
+from aragora_cp.tenancy.workspaces import Workspaces
 from aragora_cp.waiter import Waiter
 from aragora_cp.wiring import ControlPlane
 from tests.fakes import RecordingBroker
@@ -51,6 +53,7 @@ class Fleet:
             registry=self.registry,
             scheduler=self.scheduler,
             tokens=TokenStore(self.client, config),
+            workspaces=Workspaces(WorkspaceStore(self.client, config)),
             waiter=Waiter(lambda: CompletionFeed(config, self.client)),
         )
         self.keys = workspace_keys(config.key_prefix, workspace)

@@ -21,15 +21,16 @@ from aragora_cp.api.schemas.agents import (
 from aragora_cp.api.services import services, tenant
 from aragora_cp.api.sessions import own_agent, read_session
 from aragora_cp.api.views import agent_view, page_view
-from aragora_cp.errors import Conflict, MalformedRequest, NotFound, StaleSession, WorkspaceMismatch
+from aragora_cp.errors import Conflict, MalformedRequest, NotFound, QuotaExceeded, StaleSession, WorkspaceMismatch
 from aragora_cp.lanes import AGENT_ID
 from aragora_cp.model import Agent, AgentSpec, AgentStatus, Hold, Role
+from aragora_cp.tenancy.scopes import require_agent
 
 blueprint = Resource("agents", __name__)
 
 
 @blueprint.route("/register", methods=["POST"])
-@requires(Role.AGENT, Conflict)
+@requires(Role.AGENT, Conflict, QuotaExceeded)
 @blueprint.arguments(RegisterSchema)
 @blueprint.response(201, RegisteredAgentSchema)
 @blueprint.alt_response(200, schema=RegisteredAgentSchema, success=True, description="Known: it has a new session.")
@@ -39,6 +40,7 @@ def register_agent(body: dict[str, Any]) -> Response:
     A workspace's token registers for its workspace, the platform's for all. The same token again starts a new session.
     """
     plane, caller = services().plane, tenant().caller
+    require_agent(caller, body["capabilities"], body["task_types"])
     spec = AgentSpec(
         agent_id=body["agent_id"],
         capabilities=tuple(body["capabilities"]),

@@ -56,7 +56,7 @@ def known_form(task_id: str) -> str:
 
 
 @blueprint.route("/submit", methods=["POST"], parameters=[_IDEMPOTENCY_KEY])
-@requires(Role.SUBMITTER, IdempotencyConflict, PayloadTooLarge, QuotaExceeded)
+@requires(Role.SUBMITTER, IdempotencyConflict, Conflict, PayloadTooLarge, QuotaExceeded)
 @blueprint.arguments(SubmitSchema)
 @blueprint.response(202, TaskSchema, description="The task; `Location` says where it is.")
 @blueprint.alt_response(

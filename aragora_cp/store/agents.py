@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import redis
 
 from aragora_cp.config import ControlPlaneConfig
+from aragora_cp.errors import Conflict, QuotaExceeded
 from aragora_cp.lanes import SHARED_POOL, agent_lane, lane_name
 from aragora_cp.model import Agent, AgentSpec, AgentStatus, Hold, Lane
 from aragora_cp.store import scripts
 from aragora_cp.store.connection import translated
-from aragora_cp.store.keys import fleet_keys
+from aragora_cp.store.keys import fleet_keys, workspace_keys
 from aragora_cp.store.tasks import Record, TaskStore, as_record
 
 SHARED_SCOPE = "*"
@@ -29,8 +30,8 @@ class AgentStore:
         self._keys = fleet_keys(config.key_prefix)
 
     def register(self, spec: AgentSpec, *, session: str, owner: str, takeover: bool) -> tuple[str, Record | None]:
-        """Answers created, replaced, alive (refused; the record is the live one's) or foreign (refused). One round
-        trip."""
+        """Answers created, replaced, alive (refused; the record is the live one's) or foreign (refused). Raises
+        QuotaExceeded, Conflict when the workspace is being deleted. One round trip, two for a workspace's agent."""
         pool = spec.workspace or SHARED_POOL
         lane = lane_name(pool, spec.capabilities)
         lane_json = json.dumps({"pool": pool, "capabilities": list(spec.capabilities)})
@@ -53,8 +54,11 @@ class AgentStore:
             owner,
             int(takeover),
             self._config.heartbeat_timeout_ms,
+            self._most_agents(spec.workspace),
             *(part for pair in record.items() for part in pair),
         )
+        if answer[0] == b"quota":
+            raise QuotaExceeded("max_agents", *answer[1:])
         return answer[0].decode(), as_record(answer[1]) if len(answer) > 1 else None
 
     def beat(
@@ -125,6 +129,17 @@ class AgentStore:
             pipe.get(self._keys("lanes_load"))
             lanes, slots, load = pipe.execute()
         return read_lanes(lanes, slots, json.loads(load) if load else {})
+
+    def _most_agents(self, workspace: str | None) -> str:
+        """The workspace's limit, '' for none."""
+        if workspace is None:
+            return ""
+        key = workspace_keys(self._config.key_prefix, workspace)("workspace")
+        with translated():
+            status, limit = cast(list[bytes | None], self._client.hmget(key, ["status", "max_agents"]))
+        if status == b"deleting":
+            raise Conflict(f"the workspace {workspace!r} is being deleted")
+        return limit.decode() if limit else ""
 
     def _call(self, name: str, *args: Any) -> scripts.Call:
         return scripts.Call(scripts.script(name), self._keys.root, args)

@@ -16,7 +16,8 @@ TRAIL_KEYS: Mapping[str, str] = {
     "refused": "refused",  # hash: refusals of this minute, all and by address
 }
 
-WORKSPACE_KEYS: Mapping[str, str] = TRAIL_KEYS | {
+WORKSPACE_KEYS: Mapping[str, str] = {
+    **TRAIL_KEYS,
     "workspace": "workspace",  # hash: the workspace's settings
     "keys": "keys",  # hash: id -> wrapped key, `current` -> id, `digest` -> wrapped key
     "task": "task:{}",  # hash: one record
@@ -40,7 +41,8 @@ WORKSPACE_KEYS: Mapping[str, str] = TRAIL_KEYS | {
     "done": "done:{}",  # channel: a task became final
 }
 
-FLEET_KEYS: Mapping[str, str] = TRAIL_KEYS | {
+FLEET_KEYS: Mapping[str, str] = {
+    **TRAIL_KEYS,
     "agent": "agent:{}",  # hash: one agent
     "agents": "agents:{}",  # zset, lexical: ids of a scope ("*": shared, or a workspace)
     "beats": "agents:beats",  # zset by last heartbeat: agents that are not offline
@@ -56,7 +58,10 @@ FLEET_KEYS: Mapping[str, str] = TRAIL_KEYS | {
     "epoch": "monitor:epoch",  # counter: leaders so far
     "tick": "monitor:tick",  # hash: last tick, end of the hold-off
     "token": "token:{}",  # hash: one token
-    "tokens": "tokens:{}",  # zset, lexical: token ids of a scope
+    "tokens": "tokens:{}",  # zset, lexical: token ids of a scope, without the revoked ones
+    "ending": "ending:{}",  # zset by time: token ids of a scope that end: expired then, or forgotten after revoking
+    "failures": "failures:{}",  # string with expiry: failed authentications of a source address
+    "changes": "changes",  # channel: what local caches must read again
     "quarantine": "quarantine",  # list: queue messages that were no tickets
     "probe": "probe:{}",  # string with expiry: written by readiness
 }

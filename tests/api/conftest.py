@@ -105,6 +105,8 @@ def broker() -> RecordingBroker:
 @pytest.fixture
 def plane(config: ControlPlaneConfig, broker: RecordingBroker) -> Iterator[ControlPlane]:
     plane = build(config, broker=broker)
+    for workspace in ("acme", "beta"):
+        plane.workspaces.create(workspace, {})
     yield plane
     plane.close()
 

@@ -27,6 +27,7 @@ from tests.waiting import eventually
 @pytest.fixture
 def plane(config: ControlPlaneConfig) -> Iterator[ControlPlane]:
     plane = build(config)
+    plane.workspaces.create("acme", {})
     yield plane
     plane.close()
 

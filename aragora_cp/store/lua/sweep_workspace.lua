@@ -7,7 +7,8 @@
 --          slot and an empty queue)
 -- ARGV[2]  JSON of the lanes that this workspace may use
 -- ARGV[3]  chance in [0, 1)
--- Returns  {'swept', ms of the next look (0: next tick, -1: none), tickets, load flat, repairs flat} or {'deposed'}
+-- Returns  {'swept', ms of the next look (0: next tick, -1: none), tickets, load flat, repairs flat}, {'deposed'}, or
+--          {'deleting'}: there is nothing to look after any more
 local c = cjson.decode(ARGV[1])
 local lanes, chance = read_lanes(ARGV[2]), tonumber(ARGV[3])
 local tickets, repairs = {}, {}
@@ -15,6 +16,8 @@ local tickets, repairs = {}, {}
 local seen = tonumber(redis.call('GET', K.epoch()) or '0')
 if seen > c.epoch then return {'deposed'} end
 if seen < c.epoch then redis.call('SET', K.epoch(), c.epoch) end
+if TENANT.status == 'deleting' then return {'deleting'} end
+local retention = TENANT.retention or c.retention
 
 local function repaired(kind, by)
   repairs[kind] = (repairs[kind] or 0) + (by or 1)
@@ -144,7 +147,7 @@ for _, name in ipairs(c.idle) do
 end
 
 for _, status in ipairs({'COMPLETED', 'FAILED', 'CANCELLED'}) do
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', K.by(status), '-inf', NOW - c.retention, 'LIMIT', 0, c.most)) do
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', K.by(status), '-inf', NOW - retention, 'LIMIT', 0, c.most)) do
     redis.call('DEL', K.task(id), K.children(id), K.awaiting(id))
     redis.call('ZREM', K.tasks(), id)
     redis.call('ZREM', K.by(status), id)
@@ -163,7 +166,7 @@ for _, index in ipairs({K.delayed(), K.deadlines()}) do
 end
 for _, status in ipairs({'COMPLETED', 'FAILED', 'CANCELLED'}) do
   local head = redis.call('ZRANGE', K.by(status), 0, 0, 'WITHSCORES')
-  by_then(head[2] and math.max(tonumber(head[2]) + c.retention, NOW + 1))
+  by_then(head[2] and math.max(tonumber(head[2]) + retention, NOW + 1))
 end
 local load_now = redis.call('HGETALL', K.load())
 local busy = #load_now > 0 or redis.call('ZCARD', K.running()) > 0
