@@ -124,6 +124,10 @@ class Waiter:
             except StoreUnavailable as error:
                 log.warning("waiting for the store", extra={"reason": str(error)})
                 await asyncio.sleep(_RECONNECT_PAUSE)
+            except Exception:
+                # Whatever it was: without a listener every wait of this process would hang.
+                log.exception("the listener starts anew")
+                await asyncio.sleep(_RECONNECT_PAUSE)
             finally:
                 try:
                     await feed.close()

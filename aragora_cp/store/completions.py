@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Sequence
 
 import redis.asyncio
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from aragora_cp.config import ControlPlaneConfig
 from aragora_cp.model import TaskStatus
@@ -22,10 +24,16 @@ class CompletionFeed:
         """`client`: the process's own, for reading statuses; waiting costs one connection beside it."""
         timeout = config.redis_timeout
         keep = {} if config.redis_url.startswith("unix:") else {"socket_keepalive": True}
-        # No health checks: the driver sends one before a subscription that follows a while without any, and then reads
-        # its answer beside `items`, which reads the same connection.
+        # No retries: the driver would connect anew for whoever meets the break, reader and writer at once, on the one
+        # connection. No health checks: it sends one before a subscription that follows a while without any, and then
+        # reads its answer beside `items`, which reads the same connection.
         self._client = redis.asyncio.Redis.from_url(
-            config.redis_url, socket_timeout=timeout, socket_connect_timeout=timeout, health_check_interval=0, **keep
+            config.redis_url,
+            socket_timeout=timeout,
+            socket_connect_timeout=timeout,
+            health_check_interval=0,
+            retry=Retry(NoBackoff(), 0, supported_errors=()),
+            **keep,
         )
         self._pubsub = self._client.pubsub()
         self._prefix = config.key_prefix

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pytest
 import redis
 
 from aragora_cp.errors import NotFound
 from aragora_cp.model import Task, TaskStatus
-from aragora_cp.store.completions import CompletionFeed
+from aragora_cp.store.completions import CompletionFeed, TaskRef
 from aragora_cp.waiter import Waiter
 from tests.conftest import short_config
 from tests.fleet import REJECTED, Fleet
@@ -151,6 +151,27 @@ def test_closing_ends_every_wait(fleet: Fleet) -> None:
     assert threading.active_count() == threads
     with pytest.raises(RuntimeError, match="closed"):
         waiter.future("acme", task.task_id)
+    waiter.close()
+
+
+class BreakingOnce(CompletionFeed):
+    """Fails in a way that nobody thought of, the first time that it is subscribed to."""
+
+    broken = False
+
+    async def subscribe(self, refs: Iterable[TaskRef]) -> None:
+        if not BreakingOnce.broken:
+            BreakingOnce.broken = True
+            raise RuntimeError("two readers of one stream")
+        await super().subscribe(refs)
+
+
+def test_no_fault_of_the_listener_leaves_the_waits_alone(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BreakingOnce, "broken", False)
+    waiter = Waiter(lambda: BreakingOnce(fleet.config, fleet.client))
+    task = ended(fleet)
+    assert waiter.future("acme", task.task_id).result(5) is TaskStatus.COMPLETED
+    assert BreakingOnce.broken
     waiter.close()
 
 
