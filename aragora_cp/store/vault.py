@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -128,6 +128,25 @@ class Vault:
     def look(self, workspace: str) -> WorkspaceKeys:
         """The workspace's keys as they are in the store now. One round trip."""
         return self._load(workspace)
+
+    def closed(self, workspaces: Iterable[str]) -> list[str]:
+        """Those of `workspaces` whose tasks this process cannot read or must not take: they have keys or must have, and
+        the root key for them is not here. One round trip."""
+        names = list(workspaces)
+        at = self._clock()
+        with translated():
+            pipe = self._client.pipeline(transaction=False)
+            for name in names:
+                keys = workspace_keys(self._prefix, name)
+                pipe.hget(keys("workspace"), "encryption")
+                pipe.hgetall(keys("keys"))
+            answers = pipe.execute()
+        closed = []
+        for name, required, found in zip(names, answers[::2], answers[1::2], strict=True):
+            keys_of = self._keep(name, at, found)
+            if keys_of.locked or (required in (b"1", b"true") and not self.roots):
+                closed.append(name)
+        return closed
 
     # --- keys ------------------------------------------------------------------------------------------------------
 
