@@ -23,7 +23,6 @@ COMMANDS = (
     "doctor",
     "tasks",
     "agents",
-    "workspaces",
     "tokens",
     "keys",
 )
