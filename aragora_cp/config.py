@@ -72,6 +72,10 @@ class ControlPlaneConfig:
     #: Proxies of ours before the web processes, each of which appends to X-Forwarded-For.
     trusted_proxies: int = 0
     agent_token: str = field(default="", repr=False)
+    #: A file with the Ed25519 key (PEM) that signs the seals of the audit trails; empty: they are not signed.
+    audit_key_file: str = ""
+    #: How long audit entries are kept; they go in whole sealed segments.
+    audit_retention: float = 30 * 86400.0
     #: Root keys, `id:base64` each, newest first: the first encrypts, all decrypt. Empty: nothing is encrypted.
     encryption_keys: str = field(default="", repr=False)
     #: A file that holds them instead, one a line.
@@ -92,6 +96,7 @@ class ControlPlaneConfig:
             "report_timeout",
             "monitor_interval",
             "ageing",
+            "audit_retention",
         ):
             self._require(name, _positive, "must be a positive number of seconds")
         for name in (

@@ -9,6 +9,7 @@ from typing import Any
 
 import redis
 
+from aragora_cp.audit import AuditTrail
 from aragora_cp.config import ControlPlaneConfig
 from aragora_cp.lanes import canonical
 from aragora_cp.model import AgentSpec, Claim, ErrorCode, Failure, Hold, NewTask, Task, Ticket
@@ -22,6 +23,7 @@ from aragora_cp.store.keys import fleet_keys, workspace_keys
 from aragora_cp.store.sweeps import Look, SweepStore
 from aragora_cp.store.tasks import TaskStore
 from aragora_cp.store.tokens import TokenStore
+from aragora_cp.store.trails import TrailStore
 from aragora_cp.store.workspaces import WorkspaceStore
 from aragora_cp.tenancy.workspaces import Workspaces
 from aragora_cp.waiter import Waiter
@@ -45,6 +47,7 @@ class Fleet:
         ticks = itertools.count(step=10)
         self.registry = AgentRegistry(AgentStore(self.client, config, self.tasks), config, clock=lambda: next(ticks))
         self.scheduler = TaskScheduler(self.tasks, self.broker, self.registry, config)
+        self.trails = TrailStore(self.client, config)
         self.sweeps = SweepStore(self.client, config)
         self.plane = ControlPlane(
             config=config,
@@ -54,6 +57,7 @@ class Fleet:
             scheduler=self.scheduler,
             tokens=TokenStore(self.client, config),
             workspaces=Workspaces(WorkspaceStore(self.client, config)),
+            audit=AuditTrail(self.trails),
             waiter=Waiter(lambda: CompletionFeed(config, self.client)),
         )
         self.keys = workspace_keys(config.key_prefix, workspace)

@@ -52,6 +52,7 @@ FLEET_KEYS: Mapping[str, str] = {
     "members": "lanes:members",  # hash: lane -> agents that are not offline
     "lanes_load": "lanes:load",  # string: the leader's last count, JSON
     "lanes_version": "lanes:version",  # counter: bumped by every change of lanes or slots
+    "trails": "trails",  # zset, lexical: workspaces whose audit trail has a seal
     "workspaces": "workspaces",  # zset, lexical: every workspace
     "active": "active",  # zset by next look of the monitor: workspaces with something to look at
     "leader": "monitor:leader",  # string with expiry

@@ -30,11 +30,13 @@ local function refuse(actor, action, target, outcome, corr)
   tell_uncounted()
   redis.call('HSETNX', K.refused(), 'minute', MINUTE)
   local from = 'from:' .. CALLED_FROM
-  if redis.call('HINCRBY', K.refused(), 'all', 1) > NOTED
-    or (from ~= 'from:' and redis.call('HINCRBY', K.refused(), from, 1) > NOTED_FROM) then
+  local noted = redis.call('HMGET', K.refused(), 'all', from)
+  if tonumber(noted[1] or '0') >= NOTED or (CALLED_FROM ~= '' and tonumber(noted[2] or '0') >= NOTED_FROM) then
     redis.call('HINCRBY', K.refused(), 'more', 1)
     return 0
   end
+  redis.call('HINCRBY', K.refused(), 'all', 1)
+  if CALLED_FROM ~= '' then redis.call('HINCRBY', K.refused(), from, 1) end
   audit(actor, action, target, outcome, corr)
   return 1
 end
