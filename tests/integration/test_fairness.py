@@ -70,13 +70,18 @@ def test_splitting_gains_nothing(fleet: Fleet, split: Callable[[int], dict[str, 
 
 
 def test_weights(fleet: Fleet) -> None:
+    """Ten workspaces flood, five of weight 3 and five of weight 1: over 2,000 completions each gets its share."""
     spec = fleet.agent()
-    settings(fleet, "heavy", weight=3)
-    for _ in range(300):
-        fleet.submit(workspace="heavy")
-        fleet.submit(workspace="light")
-    shares = work(fleet, spec, 320)
-    assert 0.9 * 3 <= shares["heavy"] / shares["light"] <= 1.1 * 3
+    weights = {f"ws-{n}": 3 if n % 2 else 1 for n in range(10)}
+    for workspace, weight in weights.items():
+        settings(fleet, workspace, weight=weight)
+        for _ in range(120 * weight):
+            fleet.submit(workspace=workspace)
+    shares = work(fleet, spec, 2000)
+    whole = sum(shares.values())
+    assert whole == 2000
+    for workspace, weight in weights.items():
+        assert shares[workspace] == pytest.approx(whole * weight / sum(weights.values()), rel=0.1)
 
 
 def test_a_lone_workspace_gets_the_whole_fleet(fleet: Fleet) -> None:
