@@ -16,7 +16,7 @@ from tests.fleet import Fleet
 from tests.servers import StoreServer
 
 settings.register_profile("default", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("ci", settings.get_profile("default"), max_examples=200)
+settings.register_profile("ci", settings.get_profile("default"), max_examples=150)
 settings.load_profile("ci" if os.environ.get("CI") == "true" else "default")
 
 _numbers = itertools.count()
