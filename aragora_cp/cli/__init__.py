@@ -23,6 +23,7 @@ COMMANDS = (
     "doctor",
     "tasks",
     "agents",
+    "workspaces",
     "tokens",
     "keys",
 )

@@ -41,9 +41,9 @@ class WorkspacePurge:
         """Up to four round trips. The workspace's own record goes last, so that nobody can make one of the same name
         while something of this one is left."""
         forgotten = self._forget(epoch, workspace, last=False)
-        word, stopped = self._purge(epoch, workspace, last=False)
         if forgotten is None:
-            return Step("deposed", stopped)
+            return Step("deposed")
+        word, stopped = self._purge(epoch, workspace, last=False)
         if word == "empty":
             word = "more"
             if forgotten and self._forget(epoch, workspace, last=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from aragora_cp.tenancy.sources import neighbourhood
 
 #: Seconds over which failures are counted.
 WINDOW = 60.0
-#: Sources that one process remembers as refused; the one that was refused longest ago goes first.
+#: Sources that one process remembers as refused, and tokens that it remembers as good; the oldest goes first.
 _KEPT = 10_000
 
 
@@ -26,7 +27,11 @@ class FailureCounter(Protocol):
 
 
 class GuessGuard:
-    """Costs a caller who is known nothing, and a guess one round trip. Safe to share between threads."""
+    """Costs a caller who is known nothing, and a guess one round trip. Safe to share between threads.
+
+    A token that was good before in this process is let through from a refused source too: its holder may share the
+    address with a guesser.
+    """
 
     def __init__(self, counter: FailureCounter, most: int, *, clock: Callable[[], float] = time.monotonic) -> None:
         """`most` failures of one source a minute are answered as such."""
@@ -35,8 +40,9 @@ class GuessGuard:
         self._clock = clock
         self._lock = Lock()
         self._refused: OrderedDict[str, float] = OrderedDict()
+        self._good: OrderedDict[bytes, None] = OrderedDict()
 
-    def check(self, source: str) -> None:
+    def check(self, source: str, token: str) -> None:
         """Raises RateLimited while `source` is refused. No round trip."""
         name = neighbourhood(source)
         with self._lock:
@@ -44,8 +50,18 @@ class GuessGuard:
             if until is not None and until <= self._clock():
                 del self._refused[name]
                 until = None
-        if until is not None:
+            known = until is None or _digest(token) in self._good
+        if until is not None and not known:
             raise self._refusal(until - self._clock())
+
+    def passed(self, token: str) -> None:
+        """This token is good."""
+        digest = _digest(token)
+        with self._lock:
+            self._good[digest] = None
+            self._good.move_to_end(digest)
+            if len(self._good) > _KEPT:
+                self._good.popitem(last=False)
 
     def failed(self, source: str) -> None:
         """Count a failure. Raises RateLimited when it was one too many. One round trip."""
@@ -68,3 +84,7 @@ class GuessGuard:
             window=WINDOW,
             retry_after=max(left, 0.001),
         )
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()

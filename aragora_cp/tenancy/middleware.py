@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from aragora_cp.errors import (
-    MalformedRequest,
-    NotFound,
-    RateLimited,
-    Unauthenticated,
-    UnknownToken,
-    WorkspaceMismatch,
-)
+from aragora_cp.errors import MalformedRequest, NotFound, Unauthenticated, UnknownToken, WorkspaceMismatch
 from aragora_cp.lanes import RESERVED_WORKSPACES, WORKSPACE
 from aragora_cp.model import Caller, Workspace
 from aragora_cp.tenancy.correlation import Headers, correlation_id
@@ -84,16 +77,14 @@ class TenancyMiddleware:
             self._workspaces.forget(name)
 
     def _authenticate(self, text: str, source: str) -> StoredToken:
+        self._guard.check(source, text)
         try:
-            self._guard.check(source)
-        except RateLimited:
-            if not self._authenticator.remembers(text):
-                raise
-        try:
-            return self._authenticator.authenticate(text)
+            token = self._authenticator.authenticate(text)
         except UnknownToken:
             self._guard.failed(source)
             raise
+        self._guard.passed(text)
+        return token
 
 
 def _bearer(authorization: str | None) -> str:

@@ -220,17 +220,6 @@ class Authenticator:
         self._note_use(record, now)
         return record
 
-    def remembers(self, text: str) -> bool:
-        """Whether this is a token whose record is at hand, so that telling whose it is costs nothing and tells a
-        guesser nothing. No round trip."""
-        try:
-            token_id, secret = _parts(text)
-        except UnknownToken:
-            return False
-        copy, sent = self._cache.peek(token_id), digest(secret)
-        known = (copy.value.record.digest, copy.value.record.old_digest) if copy else ()
-        return any(hmac.compare_digest(sent, each) for each in known)
-
     def forget(self, token_id: str | None = None) -> None:
         """Read it anew next time; without an id, all."""
         self._cache.forget(token_id)
@@ -254,6 +243,12 @@ class Authenticator:
         with self._uses_lock:
             if record.token_id in self._uses or len(self._uses) < _MOST_USES:
                 self._uses[record.token_id] = now
+
+
+def claimed_id(authorization: str) -> str:
+    """The token id that an `Authorization` header tells, whether or not its secret is right; '' when it tells none."""
+    match = _TOKEN.fullmatch(authorization.strip().rpartition(" ")[2])
+    return match[1] if match else ""
 
 
 def check_token(records: TokenReader, text: str) -> Caller:

@@ -212,6 +212,7 @@ class TestGuessing:
         tenancy.enter({"Authorization": ACME}, source="192.0.2.1")
         for _ in range(5):
             self.guess(tenancy)
+        tenancy.forget()
         tenancy.enter({"Authorization": ACME}, source="192.0.2.1")
 
     def test_no_token_at_all_is_no_guess(self, tenancy: TenancyMiddleware, failures: Failures) -> None:
