@@ -32,9 +32,10 @@ from aragora_cp.model import AgentSpec, Claim, Failure, Hold, Lane, NewTask, Pag
 from aragora_cp.ports import LaneDirectory, TicketBroker
 from aragora_cp.store.agents import lanes_of
 from aragora_cp.store.digests import cache_digest, idempotency_digests
+from aragora_cp.store.forms import Record
 from aragora_cp.store.records import read_task
 from aragora_cp.store.sealing import KeyNotHere, Unreadable
-from aragora_cp.store.tasks import NO_KEY_PAUSE, UNREADABLE, Record, TaskStore
+from aragora_cp.store.tasks import NO_KEY_PAUSE, UNREADABLE, TaskStore
 
 log = logging.getLogger(__name__)
 

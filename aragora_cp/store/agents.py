@@ -14,8 +14,9 @@ from aragora_cp.lanes import SHARED_POOL, agent_lane, lane_name
 from aragora_cp.model import Agent, AgentSpec, AgentStatus, Hold, Lane
 from aragora_cp.store import scripts
 from aragora_cp.store.connection import translated
+from aragora_cp.store.forms import Record, as_record
 from aragora_cp.store.keys import fleet_keys, workspace_keys
-from aragora_cp.store.tasks import Record, TaskStore, as_record
+from aragora_cp.store.tasks import TaskStore
 
 SHARED_SCOPE = "*"
 

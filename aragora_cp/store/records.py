@@ -8,8 +8,8 @@ from typing import Any
 
 from aragora_cp.model import MICROS, ErrorCode, Priority, Task, TaskStatus
 from aragora_cp.store.codec import loads
+from aragora_cp.store.forms import Record, error_field
 from aragora_cp.store.sealing import KeyNotHere, Unreadable, is_sealed
-from aragora_cp.store.tasks import Record, error_field
 
 #: From a field's name and what is stored in it to what it says. Raises Unreadable.
 Opener = Callable[[str, bytes], bytes]

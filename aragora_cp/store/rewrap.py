@@ -11,10 +11,10 @@ import redis
 from aragora_cp.config import ControlPlaneConfig
 from aragora_cp.store import scripts
 from aragora_cp.store.connection import translated
+from aragora_cp.store.forms import Record, as_record, error_field
 from aragora_cp.store.keys import workspace_keys
 from aragora_cp.store.records import history_fields
 from aragora_cp.store.sealing import Unreadable, is_sealed, key_id_of
-from aragora_cp.store.tasks import Record, as_record, error_field
 from aragora_cp.store.vault import Vault
 
 #: Records read at once: no more than so many payloads and results are in memory, or on the way.

@@ -16,9 +16,9 @@ from aragora_cp.model import Lane, Ticket
 from aragora_cp.store import scripts
 from aragora_cp.store.agents import read_lanes
 from aragora_cp.store.connection import translated
+from aragora_cp.store.forms import lanes_json, read_tickets
 from aragora_cp.store.keys import fleet_keys, workspace_keys
 from aragora_cp.store.purges import Stopped, WorkspacePurge
-from aragora_cp.store.tasks import lanes_json, read_tickets
 
 log = logging.getLogger(__name__)
 
