@@ -245,6 +245,12 @@ class AgentStep(bootsteps.StartStopStep):
         Only counted here: what it interrupts may be a call to the store or the broker. The next look does the rest.
         """
         self._terms += 1
+        if self._timer is None:
+            # The broker is away and there is no look; Celery asks this between two tries to reach it.
+            if self._terms == 1:
+                worker_state.should_stop = os.EX_OK
+            else:
+                worker_state.should_terminate = os.EX_OK
 
     def _keep_stopping(self) -> None:
         if self._stop_by is None:

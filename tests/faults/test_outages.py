@@ -145,3 +145,12 @@ def test_restart_under_load(make_world: Callable[..., World]) -> None:
     assert {task.status for task in done} == {TaskStatus.COMPLETED}
     assert set(world.completions().values()) == {1}
     world.assert_sound()
+
+
+def test_an_agent_stops_when_told_though_the_store_is_away(world: World) -> None:
+    agent = world.agent("one", "--concurrency", "1")
+    world.ready("one")
+    world.store.kill()
+    eventually(lambda: "Trying again" in agent.text() or "working on" in agent.text(), 20, "it notices")
+    assert agent.end(30) == 0
+    world.start_store()

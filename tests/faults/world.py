@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -74,6 +75,8 @@ class Member:
                 self.process.wait(timeout)
             except subprocess.TimeoutExpired:
                 self.kill_group()
+        with contextlib.suppress(ProcessLookupError):  # what a wrapper has left behind
+            os.killpg(self.pid, signal.SIGKILL)
         return self.process.returncode
 
     def text(self) -> str:
