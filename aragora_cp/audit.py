@@ -64,10 +64,12 @@ class AuditTrail:
     def export(self, trail: str, cursor: str | None = None) -> ExportPart:
         """One part of a whole export, oldest first, as `tenancy.verification` reads it. Raises MalformedRequest, and
         Conflict when the trail was trimmed past the cursor: then begin anew. One round trip."""
-        part = self._part(trail, _seal_number(cursor) if cursor is not None else None)
+        after = _seal_number(cursor) if cursor is not None else None
+        part = self._part(trail, after)
         records: list[Record] = [] if cursor else [_header(trail, part)]
         records += _records(trail, part)
         if part.is_last:
+            records.append({"type": "end", "last_seal": _last_seal(part, after), "unsealed": len(part.unsealed)})
             return ExportPart(tuple(records), None, part.total + len(part.unsealed))
         return ExportPart(tuple(records), _next(part), part.total)
 
@@ -111,6 +113,10 @@ def _seal_number(cursor: str) -> int:
 
 def _header(trail: str, part: Part) -> Record:
     return {"type": "trail", "trail": trail, "last_seal": part.last_seal, "last_entry": part.last_entry}
+
+
+def _last_seal(part: Part, after: int | None) -> int:
+    return int(_next(part)) if part.segments else after or 0
 
 
 def _next(part: Part) -> str:

@@ -68,6 +68,16 @@ def framed(records: Sequence[Record]) -> list[Record]:
     seals = [record for record in records if record["type"] == "seal"]
     number = seals[-1]["seal"] if seals else 0
     trail = records[0]["trail"] if records else "acme"
-    header = {"type": "trail", "trail": trail, "last_seal": number, "last_entry": entries[-1]["id"] if entries else ""}
-    end = {"type": "end", "entries": len(entries), "seals": len(seals), "last_seal": number}
+    header = {
+        "type": "trail",
+        "trail": trail,
+        "last_seal": number,
+        "last_entry": entries[-1]["id"] if entries else "0-0",
+    }
+    end = {"type": "end", "last_seal": number, "unsealed": len(entries) - len(_before_last_seal(records))}
     return copy.deepcopy([header, *records, end])
+
+
+def _before_last_seal(records: Sequence[Record]) -> list[Record]:
+    last = max((n for n, record in enumerate(records) if record["type"] == "seal"), default=0)
+    return [record for record in records[:last] if record["type"] == "entry"]

@@ -35,6 +35,10 @@ def public(view: View) -> View:
     return _marked(_ANYONE, {"security": []})(view)
 
 
+def is_public(view: Callable[..., Any]) -> bool:
+    return getattr(view, _MARK, None) == _ANYONE
+
+
 def caller_address() -> str:
     """Where the present request comes from, '' when that is not known."""
     trusted = services().plane.config.trusted_proxies

@@ -6,7 +6,20 @@ from typing import TYPE_CHECKING
 
 from flask import Flask
 
-from aragora_cp.api import access, agents, health, openapi, problems, reports, tasks, tokens, tracing, workspaces
+from aragora_cp.api import (
+    access,
+    agents,
+    audit,
+    auditing,
+    health,
+    openapi,
+    problems,
+    reports,
+    tasks,
+    tokens,
+    tracing,
+    workspaces,
+)
 from aragora_cp.api.bodies import ENVELOPE_BYTES, discard_rest
 from aragora_cp.api.services import Services, install
 from aragora_cp.api.waits import Waits
@@ -42,7 +55,9 @@ def create_app(plane: ControlPlane) -> Flask:
     )
     install(app, Services(plane, tenancy, keeper, StoreProbes(plane.config), Waits(plane.waiter)))
     tracing.trace(app)
+    auditing.arrive(app)
     access.guard(app)
+    auditing.let_in(app)
     app.after_request(discard_rest)
     problems.register(app)
     api = openapi.ControlPlaneApi(app)
@@ -52,6 +67,7 @@ def create_app(plane: ControlPlane) -> Flask:
         (agents.blueprint, "/agents"),
         (workspaces.blueprint, "/workspaces"),
         (tokens.blueprint, "/tokens"),
+        (audit.blueprint, "/audit"),
         (health.blueprint, ""),
     ):
         api.register_blueprint(blueprint, url_prefix=BASE + path)

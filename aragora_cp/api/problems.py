@@ -72,6 +72,7 @@ def register(app: Flask) -> None:
 
 
 def _of_refusal(error: Refused) -> Response:
+    g.refusal = error  # for the audit trail
     headers: dict[str, str] = {}
     if isinstance(error, Unauthenticated):
         told = ', error="invalid_token"' if "Authorization" in request.headers else ""  # RFC 6750, section 3

@@ -77,8 +77,8 @@ class TrailStore:
             scripts.run_all(self._client, [call], tell)
 
     def unsealed(self, trails: Sequence[str], most: int) -> list[Unsealed]:
-        """What each of `trails` has that is not sealed, up to `most` entries each. One that cannot be read is logged and
-        left out."""
+        """What each of `trails` has that is not sealed, up to `most` entries each. One that cannot be read is logged
+        and left out."""
         found = []
         for trail, answer in self._each("read_unsealed", trails, [(most,)] * len(trails)):
             seal, entries, now = answer

@@ -48,7 +48,6 @@ class Verifier:
         self._checkpoint = checkpoint
         self._part = part
         self._segment: list[Leaf] = []
-        self._entries = 0
         self._last: Record | None = after
         self._last_hash = seal_hash(after) if after else NOTHING
         self._sound = True  # the last segment gave its seal's root
@@ -68,8 +67,7 @@ class Verifier:
             elif kind == "seal":
                 self._seal(record)
             elif kind == "trail":
-                self._header = record
-                self.report.trail = self.report.trail or str(record["trail"])
+                self._begin(record)
             elif kind == "end":
                 self._trailer = record
             else:
@@ -105,6 +103,11 @@ class Verifier:
             report.notes.append("the seals are not signed: whoever can write to the store can make them anew")
         return report
 
+    def _begin(self, header: Record) -> None:
+        self._same_trail(header, "the header")
+        place(header["last_entry"])
+        self._header = {"last_seal": int(header["last_seal"]), "last_entry": header["last_entry"]}
+
     # --- one record ------------------------------------------------------------------------------------------------
 
     def _entry(self, record: Record) -> None:
@@ -112,7 +115,6 @@ class Verifier:
         if record["action"] == TRIM and record["actor"] == "monitor":
             self._trimmed = max(self._trimmed, int(record["target"]))
         place(record["id"])
-        self._entries += 1
         self._segment.append(Leaf(record["id"], leaf(record)))
 
     def _seal(self, seal: Record) -> None:
@@ -224,16 +226,16 @@ class Verifier:
             report.note_break("cut-head", "the header is missing")
         if not self._part and trailer is None:
             report.note_break("cut-tail", "the trailer is missing", "the export did not come to its end, or was cut")
-        if int(header.get("last_seal", 0)) > number:
-            report.note_break("cut-tail", _seals(number + 1, int(header["last_seal"])), "the store has seen them")
-        newest = str(header.get("last_entry") or "0-0")
+        if header.get("last_seal", 0) > number:
+            report.note_break("cut-tail", _seals(number + 1, header["last_seal"]), "the store has seen them")
+        newest = header.get("last_entry", "0-0")
         here = self._segment[-1].id if self._segment else self._last["last"] if self._last else "0-0"
         if place(newest) > place(here):
             report.note_break("cut-tail", f"entries after {here}", f"the store has seen {newest}")
         if trailer is not None and report.ok:
-            counts = {"entries": self._entries, "seals": report.seals, "last_seal": number}
-            if {name: trailer.get(name) for name in counts} != counts:
-                report.note_break("cut-tail", f"after seal {number}", "the trailer counts other records")
+            told = {"last_seal": number, "unsealed": report.unsealed}
+            if {name: trailer.get(name) for name in told} != told:
+                report.note_break("cut-tail", f"after seal {number}", "the trailer tells of others")
 
     def _knows(self, held: Checkpoint, number: int) -> None:
         if held.trail != self.report.trail:

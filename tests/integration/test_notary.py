@@ -209,7 +209,14 @@ def tamper(fleet: Fleet, what: str) -> None:
 
 @pytest.mark.parametrize(
     ("what", "kind"),
-    [("remove", "removed"), ("edit", "edited"), ("swap", "edited"), ("cut", "cut-tail"), ("trim", "removed"), ("add", "")],
+    [
+        ("remove", "removed"),
+        ("edit", "edited"),
+        ("swap", "edited"),
+        ("cut", "cut-tail"),
+        ("trim", "removed"),
+        ("add", ""),
+    ],
 )
 def test_whoever_has_the_store_is_found_out(fleet: Fleet, what: str, kind: str) -> None:
     hand = Hand(fleet)
