@@ -115,12 +115,12 @@ class LocalAgentHost:
 
     def beat(self, holds: Sequence[Hold], *, completed: int, failed: int, stuck: int) -> Beat:
         return self._parts().registry.heartbeat(
-            self.spec.agent_id, self._session, holds, completed=completed, failed=failed, stuck=stuck
+            self.spec.handle, self._session, holds, completed=completed, failed=failed, stuck=stuck
         )
 
     def drain(self) -> None:
         try:
-            self._parts().registry.drain(self.spec.agent_id, None)
+            self._parts().registry.drain(self.spec.agent_id, self.spec.workspace)
         except AragoraError:
             structlog.get_logger(__name__).debug("draining without saying so")
 
@@ -128,7 +128,7 @@ class LocalAgentHost:
         if not self._session or self._pid != os.getpid():
             return
         try:
-            self._parts().registry.leave(self.spec.agent_id, self._session)
+            self._parts().registry.leave(self.spec.handle, self._session)
         except AragoraError:
             structlog.get_logger(__name__).debug("left without saying so")
 
@@ -210,7 +210,7 @@ class LocalAgentHost:
             try:
                 agent, _ = self._parts().registry.register(spec, owner="celery", takeover=False)
             except AgentConflict:
-                beat = self._parts().registry.get(spec.agent_id, None).last_heartbeat
+                beat = self._parts().registry.get(spec.agent_id, spec.workspace).last_heartbeat
                 if (last is not None and beat != last) or time.monotonic() >= give_up:
                     raise
                 last = beat

@@ -149,7 +149,7 @@ class ControlPlaneCoordinator:
 
         def beat() -> None:
             agent = self._plane.registry.get(agent_id, self.workspace)
-            self._plane.registry.heartbeat(agent_id, agent.session)
+            self._plane.registry.heartbeat(agent.handle, agent.session)
 
         await self._call(beat)
 

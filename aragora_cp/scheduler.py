@@ -28,7 +28,20 @@ from aragora_cp.errors import (
     TaskCancelled,
 )
 from aragora_cp.lanes import SHARED_POOL, agent_lane, serves
-from aragora_cp.model import AgentSpec, Claim, Failure, Hold, Lane, NewTask, Page, Task, TaskStatus, Ticket, Usage
+from aragora_cp.model import (
+    AgentSpec,
+    Claim,
+    Failure,
+    Hold,
+    Lane,
+    NewTask,
+    Page,
+    Task,
+    TaskStatus,
+    Ticket,
+    Usage,
+    agent_handle,
+)
 from aragora_cp.ports import LaneDirectory, TicketBroker
 from aragora_cp.store.agents import lanes_of
 from aragora_cp.store.digests import cache_digest, idempotency_digests
@@ -143,7 +156,7 @@ class TaskScheduler:
         if outcome.word == "final":
             raise AlreadyFinal(f"the task has already ended: {outcome.record['status'].decode()}")
         if outcome.agent_id:
-            self._broker.cancel(outcome.agent_id, task_id, outcome.attempt)
+            self._broker.cancel(_handle(outcome.agent_id, outcome.record), task_id, outcome.attempt)
         for child in outcome.children:
             try:
                 self.cancel(workspace, child, actor=actor, correlation_id=correlation_id)
@@ -287,6 +300,12 @@ class TaskScheduler:
         if word == "stale":
             raise StaleAttempt
         return self._read(hold.workspace, hold.task_id, record)
+
+
+def _handle(agent_id: str, record: Record) -> str:
+    """Of the agent that runs a task: the lane that it runs in tells the pool."""
+    pool = record["run_lane"].decode().partition(".")[0]
+    return agent_handle(agent_id, None if pool == SHARED_POOL else pool)
 
 
 def _no_task(task_id: str) -> NotFound:

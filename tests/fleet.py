@@ -76,7 +76,7 @@ class Fleet:
         return spec
 
     def session(self, spec: AgentSpec) -> str:
-        return self.registry.get(spec.agent_id, None).session
+        return self.registry.get(spec.agent_id, spec.workspace).session
 
     # --- tasks -----------------------------------------------------------------------------------------------------
 

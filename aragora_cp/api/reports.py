@@ -86,7 +86,7 @@ def _note(hold: Hold, usage: Mapping[str, Any], *, percent: float | None = None,
 def _count(agent: Agent, hold: Hold, *, completed: int = 0, failed: int = 0) -> None:
     """A report is a sign of life as good as a heartbeat; it also says at once that a slot is free."""
     left = [task_id for task_id in agent.running if task_id != hold.task_id]
-    services().plane.registry.heartbeat(agent.agent_id, agent.session, running=left, completed=completed, failed=failed)
+    services().plane.registry.heartbeat(agent.handle, agent.session, running=left, completed=completed, failed=failed)
 
 
 def _spec(agent: Agent) -> AgentSpec:

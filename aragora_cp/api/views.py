@@ -59,8 +59,8 @@ def listed_task_view(task: Task) -> dict[str, Any]:
     return shown
 
 
-def agent_view(agent: Agent, running: tuple[str, ...] | None = None) -> dict[str, Any]:
-    """One agent; `running` in place of all that it runs."""
+def agent_view(agent: Agent, *, whole: bool) -> dict[str, Any]:
+    """One agent; without `whole` not how much it has done: that is also the others'."""
     return {
         "agent_id": agent.agent_id,
         "workspace": agent.workspace,
@@ -68,15 +68,15 @@ def agent_view(agent: Agent, running: tuple[str, ...] | None = None) -> dict[str
         "model": agent.model,
         "status": agent.status.value,
         "concurrency": agent.concurrency,
-        "running": list(agent.running if running is None else running),
+        "running": list(agent.running),
         "breaker": agent.breaker,
         "labels": dict(agent.labels),
         "version": agent.version,
         "session": session_of(agent),
         "registered_at": moment(agent.registered_at),
         "last_heartbeat": moment(agent.last_heartbeat),
-        "completed": agent.completed,
-        "failed": agent.failed,
+        "completed": agent.completed if whole else None,
+        "failed": agent.failed if whole else None,
     }
 
 

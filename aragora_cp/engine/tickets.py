@@ -34,9 +34,9 @@ def celery_priority(priority: Priority, *, on_rabbitmq: bool) -> int:
     return 9 - step if on_rabbitmq else step
 
 
-def agent_node(agent_id: str) -> str:
+def agent_node(handle: str) -> str:
     """The Celery node name of an agent: the same wherever it runs, so that anyone can tell it something."""
-    return f"{agent_id}@cp"
+    return f"{handle}@cp"
 
 
 class CeleryBroker:
@@ -81,7 +81,7 @@ class CeleryBroker:
             except ChannelError:
                 return 0
 
-    def cancel(self, agent_id: str, task_id: str, attempt: int) -> None:
+    def cancel(self, handle: str, task_id: str, attempt: int) -> None:
         """See the port. One round trip.
 
         A control message of Celery's, published by ourselves: `control.broadcast` tries for ever to reach a broker.
@@ -90,7 +90,7 @@ class CeleryBroker:
         message = {
             "method": "cancel_attempt",
             "arguments": {"task_id": task_id, "attempt": attempt},
-            "destination": [agent_node(agent_id)],
+            "destination": [agent_node(handle)],
             "pattern": None,
             "matcher": None,
         }
@@ -106,7 +106,7 @@ class CeleryBroker:
                     retry_policy=_RETRY,
                 )
         except BrokerUnavailable as error:
-            log.warning("agent not told at once", extra={"agent_id": agent_id, "reason": str(error)})
+            log.warning("agent not told at once", extra={"agent_id": handle, "reason": str(error)})
 
     def close(self) -> None:
         self._app.close()

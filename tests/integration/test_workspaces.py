@@ -165,7 +165,7 @@ class TestQuotas:
         assert {type(answer) for answer in answers} == {AgentSpec, QuotaExceeded}
         fleet.agent(good[0].agent_id, workspace="acme")  # one that is there may come again
         fleet.agent("everyones")  # and shared agents are nobody's
-        fleet.registry.leave(good[0].agent_id, fleet.session(fleet.agent(good[0].agent_id, workspace="acme")))
+        fleet.registry.leave(good[0].handle, fleet.session(fleet.agent(good[0].agent_id, workspace="acme")))
         fleet.agent("another", workspace="acme")
 
     def test_tokens_of_no_workspace_of_ours(self, fleet: Fleet) -> None:

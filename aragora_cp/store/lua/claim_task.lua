@@ -30,7 +30,7 @@ end
 if not able then
   refuse('agent:' .. agent, 'task.claim', id, 'incapable', t.corr)
   leave_window(id, t)
-  if t.target == agent then
+  if lanes[2] and lanes[2].name == class_of(t) then
     fail_finally(id, t, 'no-handler', 'the agent named by the task does not have the capabilities it requires', '0')
   else
     enqueue(id, t)
