@@ -19,6 +19,7 @@ from aragora_cp.api.waits import LONGEST
 from aragora_cp.errors import (
     AlreadyFinal,
     Conflict,
+    EncryptionUnavailable,
     IdempotencyConflict,
     InvalidRequest,
     MalformedRequest,
@@ -57,7 +58,7 @@ def known_form(task_id: str) -> str:
 
 
 @blueprint.route("/submit", methods=["POST"], parameters=[_IDEMPOTENCY_KEY])
-@requires(Role.SUBMITTER, IdempotencyConflict, Conflict, PayloadTooLarge, QuotaExceeded)
+@requires(Role.SUBMITTER, IdempotencyConflict, Conflict, PayloadTooLarge, QuotaExceeded, EncryptionUnavailable)
 @blueprint.arguments(SubmitSchema)
 @blueprint.response(202, TaskSchema, description="The task; `Location` says where it is.")
 @blueprint.alt_response(

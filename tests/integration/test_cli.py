@@ -113,7 +113,7 @@ def test_a_sound_store_without_processes_has_warnings_only(config: ControlPlaneC
     assert result.exit_code == 0, result.output
     found = findings(result)
     assert list(found) == [
-        "settings", "store", "version", "clock", "eviction", "persistence", "broker", "monitor", "agents",
+        "settings", "store", "version", "clock", "eviction", "persistence", "encryption", "broker", "monitor", "agents",
     ]  # fmt: skip
     verdicts = {name: finding["verdict"] for name, finding in found.items()}
     assert {verdicts[name] for name in ("settings", "store", "version", "clock", "eviction", "broker")} == {"ok"}

@@ -79,3 +79,19 @@ def test_what_cannot_be_read_is_told(fleet: Fleet) -> None:
     result = run(fleet, "rewrap", "--json")
     assert result.exit_code == 1
     assert json.loads(result.stdout)[0]["unreadable"] == 1
+
+
+@pytest.mark.parametrize(
+    ("keys", "verdict", "told"),
+    [
+        (K1, "ok", "on, under the root key k1"),
+        (K2, "wrong", "no root key here for encrypted workspaces (1): acme"),
+        ("", "wrong", "no root key here for encrypted workspaces (1): acme"),
+    ],
+)
+def test_the_doctor_says_whether_the_root_key_is_here(fleet: Fleet, keys: str, verdict: str, told: str) -> None:
+    fleet.submit()
+    env = fleet.config.to_env() | {"ARAGORA_CP_ENCRYPTION_KEYS": keys}
+    result = CliRunner(env=env).invoke(cli, ["doctor", "--json"])
+    (found,) = (each for each in json.loads(result.stdout) if each["check"] == "encryption")
+    assert (found["verdict"], found["found"]) == (verdict, told)
