@@ -157,7 +157,7 @@ def agent(caller: MakeCaller) -> Caller:
 @pytest.fixture
 def keys(plane: ControlPlane) -> Callable[[], set[bytes]]:
     """Every key that this test's control plane has in the store."""
-    trail = (b":audit", b":refused")  # what is refused is noted, and nothing else of it
+    trail = (b":audit", b":refused", b":active")  # what is refused is noted, for the monitor to seal; nothing else
     return lambda: {
         key for key in plane.client.scan_iter(f"{plane.config.key_prefix}*", count=1000) if not key.endswith(trail)
     }
