@@ -45,6 +45,11 @@ class ControlPlaneConfig:
 
     #: Where Celery's queues live; empty: beside the records, in `redis_url`.
     broker_url: str = ""
+    #: For `rediss://`: the CA that signed the server's certificate (PEM); empty: those that the system trusts.
+    redis_ca_file: str = ""
+    #: For a server that wants to know its clients by certificate: ours, and its key (PEM).
+    redis_cert_file: str = ""
+    redis_key_file: str = field(default="", repr=False)
     #: Connections one process may open to the store; a further caller waits up to `redis_timeout` for one.
     redis_pool_size: int = 64
     #: Bound on connecting to the store, on one answer from it and on waiting for a free connection.
@@ -118,6 +123,7 @@ class ControlPlaneConfig:
             self._require(
                 "broker_url", _scheme_in(_BROKER_SCHEMES), f"must start with one of: {_urls(_BROKER_SCHEMES)}"
             )
+        self._check_tls()
         self._require("log_level", lambda v: v in _LOG_LEVELS, f"must be one of: {', '.join(_LOG_LEVELS)}")
         self._require("log_format", lambda v: v in _LOG_FORMATS, f"must be one of: {', '.join(_LOG_FORMATS)}")
         if self.encryption_keys and self.encryption_key_file:
@@ -138,6 +144,28 @@ class ControlPlaneConfig:
         if not good:
             shown = redact_url(value) if name.endswith("_url") else value
             raise ConfigError(f"{name} {rule} (it is {shown!r}); set it as {ENV_PREFIX}{name.upper()}")
+
+    def _check_tls(self) -> None:
+        """A connection that somebody believes to be encrypted must be."""
+        given = [name for name in ("redis_ca_file", "redis_cert_file", "redis_key_file") if getattr(self, name)]
+        if given and not any(url.startswith("rediss:") for url in (self.redis_url, self.broker_url)):
+            raise ConfigError(f"{given[0]} is set, but no URL begins with rediss://: nothing would be encrypted")
+        for name in given:
+            if not os.access(getattr(self, name), os.R_OK):
+                raise ConfigError(f"{name} cannot be read: {getattr(self, name)}")
+        if bool(self.redis_cert_file) != bool(self.redis_key_file):
+            raise ConfigError("redis_cert_file and redis_key_file go together")
+
+    def tls_options(self, url: str) -> dict[str, str]:
+        """What the Redis driver is told for `url`, beside the URL itself; nothing for one without TLS."""
+        if not url.startswith("rediss:"):
+            return {}
+        files = {
+            "ssl_ca_certs": self.redis_ca_file,
+            "ssl_certfile": self.redis_cert_file,
+            "ssl_keyfile": self.redis_key_file,
+        }
+        return {"ssl_cert_reqs": "required"} | {name: file for name, file in files.items() if file}
 
     @property
     def effective_broker_url(self) -> str:

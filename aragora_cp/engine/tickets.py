@@ -11,6 +11,7 @@ from celery import Celery
 from celery.exceptions import OperationalError
 from kombu import Exchange, Queue
 from kombu.exceptions import ChannelError
+from kombu.pools import ProducerPool
 
 from aragora_cp.engine.app import PRIORITY_STEPS, TASK_NAME
 from aragora_cp.errors import BrokerUnavailable
@@ -47,10 +48,14 @@ class CeleryBroker:
         self._app = app
         self._on_rabbitmq = str(app.conf.broker_url).startswith("amqp")
         self._queues: dict[str, Queue] = {}
+        # Not the app's: kombu shares those with every app of this process that has the same address, and closing one
+        # closes it for all.
+        self._connections = app.connection_for_write().Pool(limit=app.conf.broker_pool_limit)
+        self._producers = ProducerPool(self._connections, limit=app.conf.broker_pool_limit)
 
     def send(self, tickets: Sequence[Ticket]) -> None:
         """See the port. One round trip a ticket."""
-        with _bounded(), self._app.producer_pool.acquire(block=True, timeout=5) as producer:
+        with _bounded(), self._producers.acquire(block=True, timeout=5) as producer:
             for ticket in tickets:
                 self._app.amqp.send_task_message(
                     producer,
@@ -64,7 +69,7 @@ class CeleryBroker:
 
     def depths(self, lanes: Iterable[str]) -> Mapping[str, int]:
         """See the port. One round trip a lane on Redis, some more on RabbitMQ."""
-        with _bounded(), self._app.pool.acquire(block=True, timeout=5) as connection:
+        with _bounded(), self._connections.acquire(block=True, timeout=5) as connection:
             connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0.1)
             count = self._count_by_declaring if self._on_rabbitmq else self._count_by_length
             return {lane: count(connection, queue_name(lane)) for lane in lanes}
@@ -95,7 +100,7 @@ class CeleryBroker:
             "matcher": None,
         }
         try:
-            with _bounded(), self._app.producer_pool.acquire(block=True, timeout=5) as producer:
+            with _bounded(), self._producers.acquire(block=True, timeout=5) as producer:
                 producer.publish(
                     message,
                     exchange=exchange.name,
@@ -110,7 +115,7 @@ class CeleryBroker:
 
     def close(self) -> None:
         self._app.close()
-        self._app.pool.force_close_all()
+        self._connections.force_close_all()
 
     def _message(self, ticket: Ticket) -> Any:
         args = (ticket.workspace, ticket.task_id, ticket.attempt)
