@@ -26,6 +26,7 @@ COMMANDS = (
     "workspaces",
     "tokens",
     "keys",
+    "audit",
 )
 
 

@@ -14,7 +14,7 @@ import httpx
 
 from aragora_cp.cli.failure import CommandFailed
 from aragora_cp.cli.fleet import Line, Places, program, read_procfile
-from aragora_cp.cli.keyring import FLOWER_USER, Keyring, open_keyring
+from aragora_cp.cli.keyring import FLOWER_USER, Keyring, audit_key_file, open_keyring
 from aragora_cp.cli.supervisor import GaveUp, Program, Supervisor
 from aragora_cp.config import ENV_PREFIX, ControlPlaneConfig
 from aragora_cp.embedded import EmbeddedStore, EmbeddedStoreError, free_port
@@ -118,6 +118,7 @@ class Stack:
             redis_url=self._store.url,
             broker_url="",
             agent_token="",
+            audit_key_file=self._settings.audit_key_file or audit_key_file(self._plan.data_dir),
             log_format="console" if self._settings.log_format == "auto" else self._settings.log_format,
         )
         env = _without_settings(os.environ)  # the store is what the keys are to be kept from
@@ -166,6 +167,8 @@ class Stack:
         config = self.config
         if line.command in _WITHOUT_KEYS:
             config = replace(config, encryption_keys="", encryption_key_file="")
+        if line.command != "monitor":
+            config = replace(config, audit_key_file="")
         env = _without_settings(os.environ) | config.to_env() | {"PYTHONUNBUFFERED": "1"}
         if line.agent_id:
             env[f"{ENV_PREFIX}AGENT_TOKEN"] = self.keyring.agent_token

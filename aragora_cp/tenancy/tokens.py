@@ -251,12 +251,6 @@ def claimed_id(authorization: str) -> str:
     return match[1] if match else ""
 
 
-def claimed_id(authorization: str) -> str:
-    """The token id that an `Authorization` header tells, whether or not its secret is right; '' when it tells none."""
-    match = _TOKEN.fullmatch(authorization.strip().rpartition(" ")[2])
-    return match[1] if match else ""
-
-
 def check_token(records: TokenReader, text: str) -> Caller:
     """Whose token this is, for a process that asks once. Raises Unauthenticated, StoreUnavailable. One round trip."""
     token = Authenticator(records).authenticate(text)
