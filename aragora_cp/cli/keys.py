@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from getpass import getuser
 from typing import Any
 
 import click
@@ -14,7 +13,7 @@ from rich.progress import Progress
 
 from aragora_cp.cli.failure import CommandFailed
 from aragora_cp.cli.output import console, print_json, print_table
-from aragora_cp.cli.stores import require_store
+from aragora_cp.cli.stores import as_local_user, require_store
 from aragora_cp.config import ControlPlaneConfig
 from aragora_cp.store import sealing
 from aragora_cp.store.connection import connect
@@ -22,7 +21,6 @@ from aragora_cp.store.inspection import Inspector
 from aragora_cp.store.rewrap import Rewrapper
 from aragora_cp.store.sealing import Unreadable
 from aragora_cp.store.vault import Vault
-from aragora_cp.telemetry.origin import Origin, called_by
 
 _MISSING = "no root keys here; set ARAGORA_CP_ENCRYPTION_KEYS or ARAGORA_CP_ENCRYPTION_KEY_FILE"
 
@@ -153,7 +151,7 @@ def _parts(*, need_roots: bool = True) -> Iterator[_Parts]:
         parts = _Parts(vault, Rewrapper(client, config, vault), Inspector(client, config))
         if need_roots and not parts.vault.seals:
             raise CommandFailed(_MISSING)
-        with called_by(Origin(actor=f"local:{getuser()}")):
+        with as_local_user():
             yield parts
     finally:
         client.close()

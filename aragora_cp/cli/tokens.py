@@ -11,7 +11,7 @@ import click
 
 from aragora_cp.cli.failure import CommandFailed
 from aragora_cp.cli.output import moment, print_fields, print_json, print_table
-from aragora_cp.cli.stores import require_store
+from aragora_cp.cli.stores import as_local_user, require_store
 from aragora_cp.cli.workspaces import meant
 from aragora_cp.config import ControlPlaneConfig
 from aragora_cp.errors import NotFound
@@ -132,7 +132,8 @@ def _store() -> Iterator[tuple[TokenStore, Workspaces]]:
     require_store(config)
     client = connect(config, pool_size=1)
     try:
-        yield TokenStore(client, config), Workspaces(WorkspaceStore(client, config))
+        with as_local_user():
+            yield TokenStore(client, config), Workspaces(WorkspaceStore(client, config))
     finally:
         client.close()
 

@@ -10,6 +10,7 @@ import redis
 
 from aragora_cp.errors import AlreadyFinal, Conflict, IdempotencyConflict, QuotaExceeded
 from aragora_cp.model import AgentSpec, RetryPolicy, Role
+from aragora_cp.store.inspection import Inspector
 from aragora_cp.telemetry.origin import Origin, called_by
 from aragora_cp.tenancy.tokens import TokenIssuer
 from tests.fleet import HANDLER_ERROR, PROCESS_LOST, REJECTED, Fleet
@@ -122,6 +123,14 @@ def test_the_fleets_own_are_in_the_platforms_trail(fleet: Fleet) -> None:
     assert {(each["address"], each["correlation_id"]) for each in found[:3]} == {("192.0.2.7", "c-2")}
     assert issued.text.split("_")[2] not in str(found)
     assert told(fleet) == []
+
+
+def test_mending_is_an_operation(fleet: Fleet) -> None:
+    fleet.submit("nobody")
+    with called_by(Origin("local:ann")):
+        list(Inspector(fleet.client, fleet.config).inspect("acme"))
+        list(Inspector(fleet.client, fleet.config).inspect("acme", fix=True))
+    assert [each[:2] for each in told(fleet) if each[1] != "task.submit"] == [("local:ann", "workspace.mend")]
 
 
 # --- without the entry it does not happen ----------------------------------------------------------------------------
