@@ -5,25 +5,22 @@ from __future__ import annotations
 from aragora_cp.api.services import services, tenant
 from aragora_cp.errors import Forbidden, NotFound, StaleSession
 from aragora_cp.lanes import AGENT_ID
-from aragora_cp.model import Agent, read_handle
+from aragora_cp.model import Agent
 
-_UNKNOWN = "there is no such session; register first"
+_BETWEEN = "/"  # stands in no agent id
 
 
 def session_of(agent: Agent) -> str:
     """What the agent sends along with its calls; opaque to it."""
-    return f"{agent.handle}/{agent.session}"
+    return f"{agent.agent_id}{_BETWEEN}{agent.session}"
 
 
 def read_session(text: str) -> tuple[str, str]:
-    """The agent's handle and the registry's session, when the present caller may act for that agent. Raises
-    StaleSession, also for what was never a session of ours."""
-    handle, _, session = text.rpartition("/")
-    agent_id, workspace = read_handle(handle)
-    mine = workspace == tenant().workspace or (workspace is None and tenant().of_platform)
-    if not session or not AGENT_ID.fullmatch(agent_id) or not mine:
-        raise StaleSession(_UNKNOWN)
-    return handle, session
+    """Agent id and the registry's session. Raises StaleSession for what was never a session of ours."""
+    agent_id, _, session = text.partition(_BETWEEN)
+    if not session or not AGENT_ID.fullmatch(agent_id):
+        raise StaleSession("there is no such session; register first")
+    return agent_id, session
 
 
 def own_agent(agent_id: str) -> Agent:
@@ -39,12 +36,12 @@ def own_agent(agent_id: str) -> Agent:
 
 
 def reporting_agent(text: str) -> Agent:
-    """The agent whose present session `text` is. Raises StaleSession. One round trip."""
-    handle, session = read_session(text)
+    """The agent whose present session `text` is. Raises StaleSession, Forbidden. One round trip."""
+    agent_id, session = read_session(text)
     try:
-        agent = services().plane.registry.get(*read_handle(handle))
+        agent = own_agent(agent_id)
     except NotFound:
-        raise StaleSession(_UNKNOWN) from None
-    if (agent.handle, agent.session) != (handle, session):
+        raise StaleSession("there is no such session; register first") from None
+    if agent.session != session:
         raise StaleSession
     return agent

@@ -13,21 +13,7 @@ from aragora_cp.cli.failure import CommandFailed
 from aragora_cp.errors import AragoraError
 from aragora_cp.telemetry.redaction import error_report
 
-COMMANDS = (
-    "demo",
-    "dev",
-    "serve",
-    "monitor",
-    "worker",
-    "flower",
-    "doctor",
-    "tasks",
-    "agents",
-    "workspaces",
-    "tokens",
-    "keys",
-    "audit",
-)
+COMMANDS = ("demo", "dev", "serve", "monitor", "worker", "flower", "doctor", "tasks", "agents", "tokens")
 
 
 class LazyGroup(click.Group):

@@ -25,9 +25,6 @@ STATUS_STYLES = {
     "BUSY": "cyan",
     "DRAINING": "yellow",
     "OFFLINE": "red",
-    "active": "green",
-    "suspended": "yellow",
-    "deleting": "red",
 }
 
 

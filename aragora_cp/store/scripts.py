@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -15,15 +15,12 @@ import redis
 from redis.exceptions import NoScriptError, ResponseError
 
 from aragora_cp.model import LEGAL_MOVES
-from aragora_cp.store.keys import FLEET_KEYS, TRAIL_KEYS, WORKSPACE_KEYS, lua_table
-from aragora_cp.telemetry.origin import Origin, present
+from aragora_cp.store.keys import FLEET_KEYS, WORKSPACE_KEYS, lua_table
 
 _LIBRARY = {
-    "workspace": ("clock", "trail", "record", "tenant", "backlog", "windows", "ageing", "journal", "lifecycle"),
-    "fleet": ("clock", "trail", "lanes"),
-    "trail": ("clock", "trail", "streams"),
+    "workspace": ("clock", "record", "tenant", "backlog", "windows", "ageing", "journal", "lifecycle"),
+    "fleet": ("clock", "lanes"),
 }
-_KEYS = {"workspace": WORKSPACE_KEYS, "fleet": FLEET_KEYS, "trail": TRAIL_KEYS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +32,11 @@ class Script:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One run of a script: its root key (which decides the slot) and its arguments. `origin` is where the present call
-    comes from, for the audit trail."""
+    """One run of a script: its root key (which decides the slot) and its arguments."""
 
     script: Script
     root: str
     args: tuple[Any, ...]
-    origin: Origin = field(default_factory=present)
-
-    @property
-    def argv(self) -> tuple[Any, ...]:
-        """All that the script gets: the last argument is its origin."""
-        return (*self.args, str(self.origin))
 
 
 def _moves() -> str:
@@ -59,12 +49,11 @@ def _moves() -> str:
 
 @cache
 def script(name: str) -> Script:
-    """The script `lua/<name>.lua`. Its first line names its home: ``-- home: workspace``, ``-- home: fleet``, or
-    ``-- home: trail`` for one that works on the trail of either."""
+    """The script `lua/<name>.lua`. Its first line names its home: ``-- home: workspace`` or ``-- home: fleet``."""
     folder = files("aragora_cp.store") / "lua"
     body = (folder / f"{name}.lua").read_text()
     home = body.split("\n", 1)[0].removeprefix("-- home:").strip()
-    parts = [lua_table(_KEYS[home])]
+    parts = [lua_table(WORKSPACE_KEYS if home == "workspace" else FLEET_KEYS)]
     if home == "workspace":
         parts.append(_moves())
     parts += [(folder / "lib" / f"{part}.lua").read_text() for part in _LIBRARY[home]]
@@ -75,9 +64,9 @@ def script(name: str) -> Script:
 def run(client: redis.Redis, call: Call) -> Any:
     """Run one script: one round trip, and a second the first time a server sees it."""
     try:
-        return client.evalsha(call.script.sha, 1, call.root, *call.argv)
+        return client.evalsha(call.script.sha, 1, call.root, *call.args)
     except NoScriptError:
-        return client.eval(call.script.source, 1, call.root, *call.argv)
+        return client.eval(call.script.source, 1, call.root, *call.args)
 
 
 def run_all(
@@ -93,11 +82,11 @@ def run_all(
     for command in extra:
         pipe.execute_command(*command)
     for call in calls:
-        pipe.evalsha(call.script.sha, 1, call.root, *call.argv)
+        pipe.evalsha(call.script.sha, 1, call.root, *call.args)
     answers = pipe.execute(raise_on_error=False)
     for n, call in enumerate(calls, start=len(extra)):
         if isinstance(answers[n], NoScriptError):
-            answers[n] = client.eval(call.script.source, 1, call.root, *call.argv)
+            answers[n] = client.eval(call.script.source, 1, call.root, *call.args)
     for answer in answers:
         if isinstance(answer, Exception) and (raise_errors or not isinstance(answer, ResponseError)):
             raise answer
