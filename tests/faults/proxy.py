@@ -14,9 +14,11 @@ class Proxy:
         self._target = port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
+        self._subscribers: set[socket.socket] = set()
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._open = threading.Event()
         self._open.set()
+        self._hushed_subscribers = False
         self._refusing = False
         self._closed = False
         threading.Thread(target=self._accept, daemon=True).start()
@@ -28,6 +30,10 @@ class Proxy:
     def hush(self) -> None:
         """Bytes go nowhere, and nobody is told: a firewall that has forgotten the connection."""
         self._open.clear()
+
+    def hush_subscribers(self) -> None:
+        """Only what has subscribed to something hangs; every other connection goes on."""
+        self._hushed_subscribers = True
 
     def heal(self) -> None:
         self._refusing = False
@@ -70,6 +76,10 @@ class Proxy:
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
+                if b"SUBSCRIBE" in data.upper():
+                    self._subscribers |= {source, sink}
+                if self._hushed_subscribers and source in self._subscribers:
+                    continue
                 self._open.wait()
                 sink.sendall(data)
         for end in (source, sink):

@@ -97,6 +97,27 @@ def test_routing_survives(world: World, way: str) -> None:
     world.assert_sound()
 
 
+def test_cancelling_needs_no_subscription(make_world: Callable[..., World]) -> None:
+    """The agent's pub/sub connection is dead without knowing it: the next heartbeat says what was cancelled."""
+    world = make_world()
+    world.monitor()
+    parts = urlsplit(world.config.redis_url)
+    assert parts.port
+    line = Proxy(parts.port)
+    url = urlunsplit(parts._replace(netloc=parts.netloc.replace(str(parts.port), str(line.port))))
+    world.agent("remote", "--concurrency", "1", ARAGORA_CP_REDIS_URL=url)
+    world.ready("remote")
+    task_id = world.submit("clean")
+    world.started(task_id)
+    line.hush_subscribers()
+    world.plane.scheduler.cancel("default", task_id)
+    eventually(lambda: world.lines("cleaned", task_id), 5, "the heartbeat tells it")
+    after = world.submit("work", payload={"n": 1, "seconds": 0})
+    assert world.final(after)[0].status is TaskStatus.COMPLETED
+    line.close()
+    world.assert_sound()
+
+
 def test_a_line_that_stutters(make_world: Callable[..., World]) -> None:
     """Five resets within three seconds: the agent takes work again by itself."""
     world = make_world()
