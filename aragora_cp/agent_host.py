@@ -19,11 +19,14 @@ from aragora_cp.engine.agent_step import install_steps
 from aragora_cp.engine.app import make_app
 from aragora_cp.engine.backend import SchedulerBackend
 from aragora_cp.engine.task import register_task
-from aragora_cp.errors import AgentConflict, AragoraError, AttemptFailed, ConfigError, Unauthenticated
+from aragora_cp.errors import AgentConflict, AragoraError, AttemptFailed, ConfigError, StoreUnavailable, Unauthenticated
 from aragora_cp.lanes import AGENT_ID
-from aragora_cp.model import AgentSpec, Beat, Claim, ErrorCode, Hold, Role
+from aragora_cp.model import AgentSpec, Beat, Caller, Claim, ErrorCode, Hold, Role
 from aragora_cp.scheduler import TaskScheduler
 from aragora_cp.store.codec import NotJson, dumps
+from aragora_cp.store.inspection import Inspector
+from aragora_cp.store.vault import MOST_WORKSPACES, Vault
+from aragora_cp.tenancy.scopes import require_agent
 from aragora_cp.tenancy.tokens import check_token
 from aragora_cp.wiring import ControlPlane, build
 
@@ -35,6 +38,9 @@ if TYPE_CHECKING:
 #: How often a process that finds its id taken looks whether the other one still beats, in seconds.
 _LOOK_EVERY = 0.5
 _MOST_NUMBERS = 1000
+_SET_KEYS = "set ARAGORA_CP_ENCRYPTION_KEYS or ARAGORA_CP_ENCRYPTION_KEY_FILE"
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -80,7 +86,8 @@ class LocalAgentHost:
         return self._parts().scheduler
 
     def prepare(self, *, node: str | None, concurrency: int | None, pool: str) -> str:
-        """See the port. Raises ConfigError, Unauthenticated, AgentConflict, StoreUnavailable."""
+        """See the port. Raises ConfigError, Unauthenticated, Forbidden, AgentConflict, QuotaExceeded,
+        StoreUnavailable."""
         if pool not in ("prefork", "threads"):
             raise ConfigError(f"the {pool} pool cannot keep time limits; use prefork or threads")
         if not self._agent.handlers:
@@ -90,12 +97,14 @@ class LocalAgentHost:
         named = self._named or node or self._agent.agent_id
         if named is not None and not AGENT_ID.fullmatch(named):
             raise ConfigError(f"{named!r} is not an agent id")
-        workspace = self._workspace_of_token()
+        caller = self._caller()
+        require_agent(caller, self._agent.capabilities, self._agent.handlers)
+        self._look_for_keys(caller.workspace)
         draft = AgentSpec(
             agent_id=named or "",
             capabilities=self._agent.capabilities,
             model=self._agent.model,
-            workspace=workspace,
+            workspace=caller.workspace,
             concurrency=concurrency or self._agent.concurrency or 1,
             labels=self._agent.labels | {"pool": pool},
             version=__version__,
@@ -106,12 +115,12 @@ class LocalAgentHost:
 
     def beat(self, holds: Sequence[Hold], *, completed: int, failed: int, stuck: int) -> Beat:
         return self._parts().registry.heartbeat(
-            self.spec.agent_id, self._session, holds, completed=completed, failed=failed, stuck=stuck
+            self.spec.handle, self._session, holds, completed=completed, failed=failed, stuck=stuck
         )
 
     def drain(self) -> None:
         try:
-            self._parts().registry.drain(self.spec.agent_id, None)
+            self._parts().registry.drain(self.spec.agent_id, self.spec.workspace)
         except AragoraError:
             structlog.get_logger(__name__).debug("draining without saying so")
 
@@ -119,7 +128,7 @@ class LocalAgentHost:
         if not self._session or self._pid != os.getpid():
             return
         try:
-            self._parts().registry.leave(self.spec.agent_id, self._session)
+            self._parts().registry.leave(self.spec.handle, self._session)
         except AragoraError:
             structlog.get_logger(__name__).debug("left without saying so")
 
@@ -152,24 +161,46 @@ class LocalAgentHost:
             raise AttemptFailed(
                 ErrorCode.RESULT_NOT_SERIALISABLE, f"the handler's result is not JSON: {error}", retryable=False
             ) from None
-        if len(body) > self.config.max_result_bytes:
+        most = self._most_bytes(task.workspace)
+        if len(body) > most:
             raise AttemptFailed(
                 ErrorCode.RESULT_TOO_LARGE,
-                f"the result has {len(body)} bytes, {self.config.max_result_bytes} are allowed",
+                f"the result has {len(body)} bytes, {most} are allowed",
                 retryable=False,
             )
         return body
 
+    def _most_bytes(self, workspace: str) -> int:
+        """Of a result. While the store is away it is the configuration's limit: the attempt shall be reported later."""
+        try:
+            own = self._parts().workspaces.find(workspace)
+        except StoreUnavailable:
+            own = None
+        return (own and own.max_result_bytes) or self.config.max_result_bytes
+
     # --- identity --------------------------------------------------------------------------------------------------
 
-    def _workspace_of_token(self) -> str | None:
+    def _caller(self) -> Caller:
         if not self._token:
             raise ConfigError("an agent needs a token; set ARAGORA_CP_AGENT_TOKEN")
         plane = self._parts()
         caller = check_token(plane.tokens, self._token)
         if caller.role not in (Role.AGENT, Role.ADMIN):
             raise Unauthenticated(f"the agent's token has the role {caller.role}; it needs the role agent")
-        return caller.workspace
+        if caller.workspace is not None and plane.workspaces.find(caller.workspace) is None:
+            raise Unauthenticated("the token's workspace is deleted")
+        return caller
+
+    def _look_for_keys(self, workspace: str | None) -> None:
+        """Say in one line that a root key is missing here; of no use without it is an agent of one workspace only."""
+        plane = self._parts()
+        names = [workspace] if workspace else Inspector(plane.client, self.config).workspaces()[:MOST_WORKSPACES]
+        closed = Vault(plane.client, self.config).closed(names)
+        if closed and workspace:
+            raise ConfigError(f"the workspace {workspace} is encrypted and its root key is not here; {_SET_KEYS}")
+        if closed:
+            told = ", ".join(closed[:3]) + (f" and {len(closed) - 3} more" if len(closed) > 3 else "")
+            log.warning("no work for workspaces whose root key is not here", workspaces=told, advice=_SET_KEYS)
 
     def _enter(self, spec: AgentSpec) -> AgentSpec:
         """Register; while another process is alive under this id, wait until it has been silent for long enough."""
@@ -179,7 +210,7 @@ class LocalAgentHost:
             try:
                 agent, _ = self._parts().registry.register(spec, owner="celery", takeover=False)
             except AgentConflict:
-                beat = self._parts().registry.get(spec.agent_id, None).last_heartbeat
+                beat = self._parts().registry.get(spec.agent_id, spec.workspace).last_heartbeat
                 if (last is not None and beat != last) or time.monotonic() >= give_up:
                     raise
                 last = beat

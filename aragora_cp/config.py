@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from aragora_cp.errors import ConfigError
+from aragora_cp.rootkeys import parse_root_keys
 
 ENV_PREFIX = "ARAGORA_CP_"
 #: Names below the prefix that are no settings: the command line finds a running control plane by them.
@@ -44,6 +45,11 @@ class ControlPlaneConfig:
 
     #: Where Celery's queues live; empty: beside the records, in `redis_url`.
     broker_url: str = ""
+    #: For `rediss://`: the CA that signed the server's certificate (PEM); empty: those that the system trusts.
+    redis_ca_file: str = ""
+    #: For a server that wants to know its clients by certificate: ours, and its key (PEM).
+    redis_cert_file: str = ""
+    redis_key_file: str = field(default="", repr=False)
     #: Connections one process may open to the store; a further caller waits up to `redis_timeout` for one.
     redis_pool_size: int = 64
     #: Bound on connecting to the store, on one answer from it and on waiting for a free connection.
@@ -66,7 +72,19 @@ class ControlPlaneConfig:
     #: Pause between two rounds of the monitor.
     monitor_interval: float = 0.25
     web_threads: int = 64
+    #: Failed authentications of one source address a minute; more are refused before they are looked at.
+    auth_failures: int = 30
+    #: Proxies of ours before the web processes, each of which appends to X-Forwarded-For.
+    trusted_proxies: int = 0
     agent_token: str = field(default="", repr=False)
+    #: A file with the Ed25519 key (PEM) that signs the seals of the audit trails; empty: they are not signed.
+    audit_key_file: str = ""
+    #: How long audit entries are kept; they go in whole sealed segments.
+    audit_retention: float = 30 * 86400.0
+    #: Root keys, `id:base64` each, newest first: the first encrypts, all decrypt. Empty: nothing is encrypted.
+    encryption_keys: str = field(default="", repr=False)
+    #: A file that holds them instead, one a line.
+    encryption_key_file: str = ""
     log_level: str = "INFO"
     #: `auto` is readable in a terminal and JSON everywhere else.
     log_format: str = "auto"
@@ -83,11 +101,20 @@ class ControlPlaneConfig:
             "report_timeout",
             "monitor_interval",
             "ageing",
+            "audit_retention",
         ):
             self._require(name, _positive, "must be a positive number of seconds")
-        for name in ("redis_pool_size", "window", "max_payload_bytes", "max_result_bytes", "web_threads"):
+        for name in (
+            "redis_pool_size",
+            "window",
+            "max_payload_bytes",
+            "max_result_bytes",
+            "web_threads",
+            "auth_failures",
+        ):
             self._require(name, lambda v: isinstance(v, int) and v >= 1, "must be a whole number of at least 1")
         self._require("max_task_retries", lambda v: isinstance(v, int) and v >= 0, "must be 0 or more")
+        self._require("trusted_proxies", lambda v: isinstance(v, int) and 0 <= v <= 16, "must be 0 to 16")
         self._require("drain_timeout", lambda v: math.isfinite(v) and v >= 0, "must be 0 or more seconds")
         self._require("key_prefix", lambda v: bool(v) and not set(v) & set("{}*?[]\\ "),
                       "must not be empty and must not hold spaces or any of {}*?[]\\")  # fmt: skip
@@ -96,8 +123,12 @@ class ControlPlaneConfig:
             self._require(
                 "broker_url", _scheme_in(_BROKER_SCHEMES), f"must start with one of: {_urls(_BROKER_SCHEMES)}"
             )
+        self._check_tls()
         self._require("log_level", lambda v: v in _LOG_LEVELS, f"must be one of: {', '.join(_LOG_LEVELS)}")
         self._require("log_format", lambda v: v in _LOG_FORMATS, f"must be one of: {', '.join(_LOG_FORMATS)}")
+        if self.encryption_keys and self.encryption_key_file:
+            raise ConfigError("encryption_keys and encryption_key_file are both set; the root keys stand in one place")
+        parse_root_keys(self.encryption_keys, "encryption_keys")
         if self.heartbeat_timeout < 2 * self.heartbeat_interval:
             raise ConfigError(
                 "heartbeat_timeout must be at least twice heartbeat_interval, or one late heartbeat loses an agent "
@@ -113,6 +144,28 @@ class ControlPlaneConfig:
         if not good:
             shown = redact_url(value) if name.endswith("_url") else value
             raise ConfigError(f"{name} {rule} (it is {shown!r}); set it as {ENV_PREFIX}{name.upper()}")
+
+    def _check_tls(self) -> None:
+        """A connection that somebody believes to be encrypted must be."""
+        given = [name for name in ("redis_ca_file", "redis_cert_file", "redis_key_file") if getattr(self, name)]
+        if given and not any(url.startswith("rediss:") for url in (self.redis_url, self.broker_url)):
+            raise ConfigError(f"{given[0]} is set, but no URL begins with rediss://: nothing would be encrypted")
+        for name in given:
+            if not os.access(getattr(self, name), os.R_OK):
+                raise ConfigError(f"{name} cannot be read: {getattr(self, name)}")
+        if bool(self.redis_cert_file) != bool(self.redis_key_file):
+            raise ConfigError("redis_cert_file and redis_key_file go together")
+
+    def tls_options(self, url: str) -> dict[str, str]:
+        """What the Redis driver is told for `url`, beside the URL itself; nothing for one without TLS."""
+        if not url.startswith("rediss:"):
+            return {}
+        files = {
+            "ssl_ca_certs": self.redis_ca_file,
+            "ssl_certfile": self.redis_cert_file,
+            "ssl_keyfile": self.redis_key_file,
+        }
+        return {"ssl_cert_reqs": "required"} | {name: file for name, file in files.items() if file}
 
     @property
     def effective_broker_url(self) -> str:

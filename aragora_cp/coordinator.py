@@ -12,12 +12,10 @@ from aragora_cp.errors import InvalidRequest, TaskFailed
 from aragora_cp.lanes import AGENT_ID, TASK_TYPE, canonical
 from aragora_cp.model import Agent, AgentSpec, NewTask, Priority, Task, TaskStatus
 from aragora_cp.store.codec import NotJson, dumps
+from aragora_cp.tenancy.workspaces import DEFAULT_WORKSPACE
 from aragora_cp.wiring import ControlPlane, build
 
 R = TypeVar("R")
-
-#: The workspace of a coordinator that names none.
-DEFAULT_WORKSPACE = "default"
 
 
 class ControlPlaneCoordinator:
@@ -71,7 +69,8 @@ class ControlPlaneCoordinator:
         metadata: dict[str, str] | None = None,
     ) -> str:
         """Submit a task; answers its id. `timeout` (seconds, one attempt) and `max_retries` default to the
-        configuration's. Raises InvalidRequest, IdempotencyConflict."""
+        configuration's. Raises InvalidRequest, IdempotencyConflict, QuotaExceeded, Conflict for a workspace that is
+        suspended."""
         errors: dict[str, list[str]] = {}
         if not TASK_TYPE.fullmatch(task_type):
             errors["task_type"] = ["must be 1 to 128 of letters, digits and . _ : -"]
@@ -85,8 +84,10 @@ class ControlPlaneCoordinator:
             body = dumps(payload)
         except NotJson as error:
             errors["payload"] = [str(error)]
-        if len(body) > self.config.max_payload_bytes:
-            errors["payload"] = [f"is larger than {self.config.max_payload_bytes} bytes"]
+        own = await self._call(lambda: self._plane.workspaces.find(self.workspace))
+        most = (own and own.max_payload_bytes) or self.config.max_payload_bytes
+        if len(body) > most:
+            errors["payload"] = [f"is larger than {most} bytes"]
         limit = self.config.task_timeout if timeout is None else timeout
         if not 0 < limit < float("inf"):
             errors["timeout"] = ["must be a positive number of seconds"]
@@ -148,7 +149,7 @@ class ControlPlaneCoordinator:
 
         def beat() -> None:
             agent = self._plane.registry.get(agent_id, self.workspace)
-            self._plane.registry.heartbeat(agent_id, agent.session)
+            self._plane.registry.heartbeat(agent.handle, agent.session)
 
         await self._call(beat)
 

@@ -14,7 +14,9 @@
         ├── WorkspaceMismatch  403   ├── NotFound          404   ├── IdempotencyConflict 409
         ├── AlreadyFinal       409   ├── StaleAttempt      409   ├── StaleSession      409
         ├── AgentConflict      409   ├── PayloadTooLarge   413   ├── UnsupportedMediaType 415
-        ├── InvalidRequest     422   ├── QuotaExceeded     429   └── StoreUnavailable  503
+        ├── InvalidRequest     422   ├── QuotaExceeded     429   ├── RateLimited       429
+        └── StoreUnavailable   503
+             └── EncryptionUnavailable 503
 
 Beside the tree stands StepAside, which is no error: it unwinds a handler that waits.
 
@@ -109,6 +111,10 @@ class Unauthenticated(Refused):
 
     code = "unauthenticated"
     status = 401
+
+
+class UnknownToken(Unauthenticated):
+    """No valid token came with the request."""  # told as any other; apart because it may have been a guess
 
 
 class Forbidden(Refused):
@@ -207,9 +213,30 @@ class QuotaExceeded(Refused):
         self.used = used
 
 
+class RateLimited(Refused):
+    """Too many requests of this kind."""
+
+    code = "rate-limited"
+    status = 429
+
+    def __init__(self, message: str, *, policy: str, limit: int, window: float, retry_after: float) -> None:
+        """`limit` within `window` seconds, as the rule called `policy` has it; it opens again after `retry_after`."""
+        super().__init__(message)
+        self.policy = policy
+        self.limit = limit
+        self.window = window
+        self.retry_after = retry_after
+
+
 class StoreUnavailable(Refused):
     """The store cannot be reached or refuses writes; nothing was changed."""
 
     code = "store-unavailable"
     status = 503
     retry_after = 1.0
+
+
+class EncryptionUnavailable(StoreUnavailable):
+    """This workspace's data must be encrypted, and the key for it is not here; nothing was changed."""
+
+    code = "encryption-unavailable"

@@ -1,7 +1,8 @@
 """Capabilities, lanes and queue names. Pure: no clock, no store.
 
 A *lane* is all agents of one pool with the same capabilities. It has one Celery queue. A task for one named agent
-travels in that agent's own lane, written `@<agent id>`.
+travels in that agent's own lane, written `@<handle>`. Agents' ids are their pool's own: the *handle* tells apart the
+agents of all pools (`model.agent_handle`).
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
+
+from aragora_cp.model import agent_handle, read_handle
 
 SHARED_POOL = "shared"
 #: First part of a queue name beside a pool's; neither may be a workspace's id.
@@ -45,23 +48,28 @@ def lane_name(pool: str, capabilities: Iterable[str]) -> str:
     return f"{pool}.{slug}"
 
 
-def agent_lane(agent_id: str) -> str:
+def agent_lane(handle: str) -> str:
     """The lane of tasks for one named agent."""
-    return f"@{agent_id}"
+    return f"@{handle}"
 
 
 def queue_name(lane: str) -> str:
-    """The Celery queue of a lane: `cp.<pool>.<slug>`, or `cp.agent.<id>`."""
-    return f"cp.agent.{lane[1:]}" if lane.startswith("@") else f"cp.{lane}"
+    """The Celery queue of a lane: `cp.<pool>.<slug>`; `cp.agent.<id>` for one shared agent, `cp.<workspace>.@<id>` for
+    a private one."""
+    if not lane.startswith("@"):
+        return f"cp.{lane}"
+    agent_id, workspace = read_handle(lane[1:])
+    return f"cp.agent.{agent_id}" if workspace is None else f"cp.{workspace}.@{agent_id}"
 
 
 def lane_of_queue(queue: str) -> str:
     """The inverse of `queue_name`. Raises ValueError for a queue that is not ours."""
     if queue.startswith("cp.agent."):
         return "@" + queue.removeprefix("cp.agent.")
-    if queue.startswith("cp."):
-        return queue.removeprefix("cp.")
-    raise ValueError(f"{queue!r} is not a queue of the control plane")
+    if not queue.startswith("cp."):
+        raise ValueError(f"{queue!r} is not a queue of the control plane")
+    pool, _, slug = queue.removeprefix("cp.").partition(".")
+    return agent_lane(agent_handle(slug[1:], pool)) if slug.startswith("@") else f"{pool}.{slug}"
 
 
 def serves(capabilities: Iterable[str], required: Iterable[str]) -> bool:

@@ -90,6 +90,7 @@ class ErrorCode(StrEnum):
     RESULT_NOT_SERIALISABLE = "result-not-serialisable"
     REJECTED = "rejected"
     BUDGET_EXCEEDED = "budget-exceeded"
+    UNREADABLE = "unreadable"
 
 
 class Role(StrEnum):
@@ -101,6 +102,15 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Scopes:
+    """What a token is narrowed to, beside its role; None: not narrowed in that respect. `networks` in CIDR notation."""
+
+    task_types: tuple[str, ...] | None = None
+    capabilities: tuple[str, ...] | None = None
+    networks: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """Who is calling, as tenancy found out: `workspace` is None for the platform itself."""
 
@@ -108,6 +118,7 @@ class Caller:
     workspace: str | None
     role: Role
     correlation_id: str = ""
+    scopes: Scopes = Scopes()
 
     @property
     def actor(self) -> str:
@@ -133,6 +144,7 @@ class NewTask:
     payload: bytes
     required_capabilities: tuple[str, ...] = ()
     priority: Priority = Priority.NORMAL
+    #: The handle of the one agent that may run it.
     agent_id: str | None = None
     timeout: float = 300.0
     queue_timeout: float | None = None
@@ -203,6 +215,7 @@ class Task:
     timeout: float
     queue_timeout: float | None
     agent_id: str | None
+    #: The handle of the one agent that may run it.
     target_agent_id: str | None
     lane: str | None
     payload: Any
@@ -266,6 +279,18 @@ class Failure:
     lost: bool = False
 
 
+def agent_handle(agent_id: str, workspace: str | None) -> str:
+    """What tells an agent from all others of the fleet: `<id>` for a shared one (`workspace` None), `<workspace>/<id>`
+    for a private one. So no workspace can see which ids another one uses."""
+    return agent_id if workspace is None else f"{workspace}/{agent_id}"
+
+
+def read_handle(handle: str) -> tuple[str, str | None]:
+    """The inverse of `agent_handle`: id and workspace."""
+    workspace, slash, agent_id = handle.rpartition("/")
+    return agent_id, workspace if slash else None
+
+
 @dataclass(frozen=True, slots=True)
 class AgentSpec:
     """What an agent declares when it registers. `workspace` None: shared by all workspaces."""
@@ -279,6 +304,10 @@ class AgentSpec:
     version: str = ""
     task_types: Mapping[str, Any] = field(default_factory=dict)
     kind: str = "celery"
+
+    @property
+    def handle(self) -> str:
+        return agent_handle(self.agent_id, self.workspace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,6 +331,10 @@ class Agent:
     failed: int
     lane: str
     task_types: Mapping[str, Any]
+
+    @property
+    def handle(self) -> str:
+        return agent_handle(self.agent_id, self.workspace)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ class TicketBroker(Protocol):
         """
         ...
 
-    def cancel(self, agent_id: str, task_id: str, attempt: int) -> None:
+    def cancel(self, handle: str, task_id: str, attempt: int) -> None:
         """Tell an agent at once that an attempt is cancelled. A hint: its next heartbeat says it again. Never
         raises."""
         ...

@@ -14,8 +14,9 @@ from threading import Event
 from aragora_cp.config import ControlPlaneConfig
 from aragora_cp.errors import BrokerUnavailable, StoreUnavailable
 from aragora_cp.model import Lane
+from aragora_cp.notary import Notary
 from aragora_cp.ports import TicketBroker
-from aragora_cp.store.sweeps import Deposed, Due, Look, SweepStore
+from aragora_cp.store.sweeps import GONE, Deposed, Due, Look, SweepStore
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +40,10 @@ class Monitor:
         clock: Callable[[], float] = time.monotonic,
         chance: Random | None = None,
         token: str | None = None,
+        notary: Notary | None = None,
     ) -> None:
         self._store = store
+        self._notary = notary
         self._broker = broker
         self._config = config
         self._clock = clock
@@ -90,6 +93,9 @@ class Monitor:
             return False
         self._send(looks)
         self._plan(due, looks)
+        if self._notary:
+            self._notary.saw(workspace for workspace, _ in due.workspaces)
+            self._notary.tick()
         return True
 
     def _retire_agents(self, epoch: int) -> None:
@@ -124,7 +130,6 @@ class Monitor:
             lanes=due.lanes,
             short=sorted(self._short),
             idle=sorted(self._idle),
-            now=due.now,
             chance=self._chance.random(),
         )
 
@@ -132,6 +137,10 @@ class Monitor:
         for look in looks:
             if look.repairs:
                 log.info("repaired", extra={"workspace": look.workspace, **dict(look.repairs)})
+            if look.next_look == GONE:
+                log.info("workspace deleted", extra={"workspace": look.workspace})
+            for stopped in look.stopped:
+                self._broker.cancel(*stopped)
         tickets = [ticket for look in looks for ticket in look.tickets]
         if tickets:
             try:

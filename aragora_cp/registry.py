@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 
 from aragora_cp.config import ControlPlaneConfig
 from aragora_cp.errors import AgentConflict, Conflict, NotFound, StaleSession
-from aragora_cp.model import Agent, AgentSpec, AgentStatus, Beat, Hold, Lane, Page
-from aragora_cp.store.agents import SHARED_SCOPE, AgentStore, read_agent
+from aragora_cp.model import Agent, AgentSpec, AgentStatus, Beat, Hold, Lane, Page, agent_handle, read_handle
+from aragora_cp.store.agents import AgentStore, read_agent
 
 #: How old the local copy of the lanes may be, in seconds.
 LANES_FRESH = 0.5
@@ -19,8 +19,8 @@ LANES_FRESH = 0.5
 class AgentRegistry:
     """Registration, heartbeats, and the lanes that follow from them. Safe to share between threads.
 
-    Implements `ports.LaneDirectory`. A workspace sees the shared agents and its own; another workspace's agent is
-    NotFound.
+    Implements `ports.LaneDirectory`. A workspace sees the shared agents and its own, which hide shared ones of the same
+    id; another workspace's agent is NotFound. An agent's own process is known by its handle (`model.agent_handle`).
     Raises StoreUnavailable from every method.
     """
 
@@ -44,7 +44,8 @@ class AgentRegistry:
         """Enter an agent; answers it (with its new session) and whether it is new. One round trip.
 
         With `takeover` a live process of the same `owner` gives way (its calls are StaleSession from then on); without,
-        AgentConflict. An id that another owner or workspace holds is a Conflict.
+        AgentConflict. An id that another owner holds in the same pool is a Conflict. Raises QuotaExceeded when the
+        workspace has as many agents that are not offline as it may have.
         """
         word, record = self._store.register(spec, session=self._new_session(), owner=owner, takeover=takeover)
         if word == "foreign" or record is None:
@@ -58,7 +59,7 @@ class AgentRegistry:
 
     def heartbeat(
         self,
-        agent_id: str,
+        handle: str,
         session: str,
         holds: Sequence[Hold] = (),
         *,
@@ -76,10 +77,10 @@ class AgentRegistry:
         """
         ids = [hold.task_id for hold in holds] if running is None else running
         word, found = self._store.beat(
-            agent_id, session, holds, running=ids, completed=completed, failed=failed, stuck=stuck
+            handle, session, holds, running=ids, completed=completed, failed=failed, stuck=stuck
         )
         if word == "unknown":
-            raise NotFound(f"there is no agent {agent_id!r}")
+            raise _no_agent(read_handle(handle)[0])
         if word == "stale":
             raise StaleSession
         return Beat(
@@ -88,14 +89,13 @@ class AgentRegistry:
             drain=word == "drain",
         )
 
-    def leave(self, agent_id: str, session: str) -> None:
+    def leave(self, handle: str, session: str) -> None:
         """The agent's process ends: it is offline from now on. A newer session is left alone. One round trip."""
-        self._store.leave(agent_id, session)
+        self._store.leave(handle, session)
 
     def remove(self, agent_id: str, workspace: str | None) -> None:
         """Forget an agent. Raises NotFound. Two round trips."""
-        self.get(agent_id, workspace)
-        self._store.leave(agent_id, remove=True)
+        self._store.leave(self.get(agent_id, workspace).handle, remove=True)
 
     def drain(self, agent_id: str, workspace: str | None) -> Agent:
         """No new task for this agent; what runs is finished. Raises NotFound. Three round trips."""
@@ -106,14 +106,13 @@ class AgentRegistry:
         return self._set_drain(agent_id, workspace, False)
 
     def get(self, agent_id: str, workspace: str | None) -> Agent:
-        """One agent, as `workspace` may see it (None: the platform sees all). Raises NotFound. One round trip."""
-        record, now = self._store.get(agent_id)
-        if record is None:
-            raise NotFound(f"there is no agent {agent_id!r}")
-        agent = read_agent(agent_id, record, now, self._config.heartbeat_timeout_ms)
-        if workspace is not None and agent.workspace not in (None, workspace):
-            raise NotFound(f"there is no agent {agent_id!r}")
-        return agent
+        """One agent, as `workspace` may see it; None: a shared one. Raises NotFound. One round trip."""
+        scopes = [None] if workspace is None else [workspace, None]
+        records, now = self._store.find([agent_handle(agent_id, scope) for scope in scopes])
+        for record in records:
+            if record is not None:
+                return read_agent(agent_id, record, now, self._config.heartbeat_timeout_ms)
+        raise _no_agent(agent_id)
 
     def list(
         self,
@@ -123,22 +122,24 @@ class AgentRegistry:
         capability: str | None = None,
         limit: int = 50,
         cursor: str | None = None,
+        as_seen: Callable[[Sequence[Agent]], Sequence[Agent]] = tuple,
     ) -> Page[Agent]:
-        """Shared agents and those of `workspace`, by id. `cursor` is the last id of the page before. Two round trips a
-        page, more while a filter leaves few (bounded)."""
+        """Shared agents and those of `workspace`, by id. `cursor` is the last id of the page before; `as_seen` makes of
+        agents what the caller may know of them, before they are filtered. Two round trips a page, more while a filter
+        leaves few (bounded)."""
         found: list[Agent] = []
         after = cursor or ""
         for _ in range(_MOST_LOOKS):
-            rows, now = self._store.page((SHARED_SCOPE, workspace), after, limit)
-            for agent_id, record in rows:
-                agent = read_agent(agent_id, record, now, self._config.heartbeat_timeout_ms)
+            rows, now = self._store.page(workspace, after, limit)
+            timeout = self._config.heartbeat_timeout_ms
+            for agent in as_seen([read_agent(agent_id, record, now, timeout) for agent_id, record in rows]):
                 if (status is None or agent.status == status) and (
                     capability is None or capability in agent.capabilities
                 ):
                     found.append(agent)
                     if len(found) == limit:
-                        last_row = agent_id == rows[-1][0] and len(rows) < limit
-                        return Page(tuple(found), None if last_row else agent_id)
+                        last_row = agent.agent_id == rows[-1][0] and len(rows) < limit
+                        return Page(tuple(found), None if last_row else agent.agent_id)
             if len(rows) < limit:
                 return Page(tuple(found), None)
             after = rows[-1][0]
@@ -154,19 +155,14 @@ class AgentRegistry:
                 self._lanes_at = self._clock()
         return self._lanes
 
-    def has_agent(self, agent_id: str, workspace: str) -> bool:
-        """Whether `workspace` may send tasks to this agent, alive or not. One round trip."""
-        try:
-            self.get(agent_id, workspace)
-        except NotFound:
-            return False
-        return True
-
     def _set_drain(self, agent_id: str, workspace: str | None, drain: bool) -> Agent:
-        self.get(agent_id, workspace)
-        if self._store.drain(agent_id, drain) is None:
-            raise NotFound(f"there is no agent {agent_id!r}")
+        if self._store.drain(self.get(agent_id, workspace).handle, drain) is None:
+            raise _no_agent(agent_id)
         return self.get(agent_id, workspace)
+
+
+def _no_agent(agent_id: str) -> NotFound:
+    return NotFound(f"there is no agent {agent_id!r}")
 
 
 _MOST_LOOKS = 10

@@ -4,12 +4,12 @@ names."""
 from __future__ import annotations
 
 import builtins
-import hashlib
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from random import Random
 
 import uuid_utils
@@ -19,6 +19,7 @@ from aragora_cp.errors import (
     AlreadyFinal,
     BrokerUnavailable,
     Conflict,
+    EncryptionUnavailable,
     IdempotencyConflict,
     MalformedRequest,
     NotFound,
@@ -27,11 +28,27 @@ from aragora_cp.errors import (
     TaskCancelled,
 )
 from aragora_cp.lanes import SHARED_POOL, agent_lane, serves
-from aragora_cp.model import AgentSpec, Claim, Failure, Hold, Lane, NewTask, Page, Task, TaskStatus, Ticket, Usage
+from aragora_cp.model import (
+    AgentSpec,
+    Claim,
+    Failure,
+    Hold,
+    Lane,
+    NewTask,
+    Page,
+    Task,
+    TaskStatus,
+    Ticket,
+    Usage,
+    agent_handle,
+)
 from aragora_cp.ports import LaneDirectory, TicketBroker
 from aragora_cp.store.agents import lanes_of
+from aragora_cp.store.digests import cache_digest, idempotency_digests
+from aragora_cp.store.forms import Record
 from aragora_cp.store.records import read_task
-from aragora_cp.store.tasks import Record, TaskStore
+from aragora_cp.store.sealing import KeyNotHere, Unreadable
+from aragora_cp.store.tasks import NO_KEY_PAUSE, UNREADABLE, TaskStore
 
 log = logging.getLogger(__name__)
 
@@ -76,26 +93,26 @@ class TaskScheduler:
         result). Two round trips: the script, and the ticket to the broker.
 
         `task_id` makes the submit repeatable: the same id is admitted once. Raises IdempotencyConflict, QuotaExceeded,
-        Conflict for a workspace that is suspended.
+        Conflict for a workspace that is suspended, EncryptionUnavailable.
         """
         task_id = task_id or self._new_id()
-        cache = _cache_digest(new) if new.cache_ttl else ""
-        key = new.idempotency_key
         admission = self._store.submit(
             new,
             task_id,
-            idempotency=(_sha256(key.encode()), _body_digest(new)) if key else None,
-            cache_digest=cache,
+            idempotency=idempotency_digests(new, self._store.vault),
+            cache_digest=cache_digest(new, self._store.vault),
             lanes=self._lanes_for(new.workspace, new.required_capabilities, new.agent_id),
         )
         if admission.outcome == "conflict":
             raise IdempotencyConflict
         if admission.quota is not None:
             raise QuotaExceeded(*admission.quota)
+        if admission.outcome == "not-encrypted":
+            raise EncryptionUnavailable
         if not admission.task_id:
             raise Conflict(f"the workspace is {admission.outcome}: it takes no tasks")
         self._send(admission.tickets)
-        task = read_task(new.workspace, admission.task_id, admission.record)
+        task = self._read(new.workspace, admission.task_id, admission.record)
         return replace(task, cached=admission.outcome == "cached"), admission.outcome == "created"
 
     def get(self, workspace: str, task_id: str, *, with_payload: bool = False) -> Task:
@@ -103,7 +120,7 @@ class TaskScheduler:
         record = self._store.get(workspace, task_id)
         if record is None:
             raise _no_task(task_id)
-        return read_task(workspace, task_id, record, with_payload=with_payload)
+        return self._read(workspace, task_id, record, with_payload=with_payload)
 
     def list(
         self,
@@ -126,7 +143,7 @@ class TaskScheduler:
         rows, following = self._store.page(
             workspace, status=status, task_type=task_type, agent_id=agent_id, limit=limit, after=after
         )
-        tasks = tuple(read_task(workspace, task_id, record) for task_id, record in rows)
+        tasks = tuple(self._read(workspace, task_id, record) for task_id, record in rows)
         return Page(tasks, f"{following[0]}-{following[1]}" if following else None)
 
     def cancel(self, workspace: str, task_id: str, *, actor: str = "", correlation_id: str = "") -> Task:
@@ -139,13 +156,13 @@ class TaskScheduler:
         if outcome.word == "final":
             raise AlreadyFinal(f"the task has already ended: {outcome.record['status'].decode()}")
         if outcome.agent_id:
-            self._broker.cancel(outcome.agent_id, task_id, outcome.attempt)
+            self._broker.cancel(_handle(outcome.agent_id, outcome.record), task_id, outcome.attempt)
         for child in outcome.children:
             try:
                 self.cancel(workspace, child, actor=actor, correlation_id=correlation_id)
             except (AlreadyFinal, NotFound):
                 continue
-        return read_task(workspace, task_id, outcome.record)
+        return self._read(workspace, task_id, outcome.record)
 
     def rerun(self, workspace: str, task_id: str, *, actor: str = "", correlation_id: str = "") -> Task:
         """Run a FAILED or CANCELLED task again, same id, fresh retry allowance. Raises NotFound, Conflict."""
@@ -157,7 +174,7 @@ class TaskScheduler:
         if answer.word == "conflict":
             raise Conflict(f"only a FAILED or CANCELLED task can run again; this one is {task.status}")
         self._send(answer.tickets)
-        return read_task(workspace, task_id, answer.record)
+        return self._read(workspace, task_id, answer.record)
 
     def statuses(self, workspace: str, task_ids: Sequence[str]) -> builtins.list[TaskStatus | None]:
         """The status of each; None where there is no such task."""
@@ -168,7 +185,8 @@ class TaskScheduler:
     def claim(self, hold: Hold, agent: AgentSpec) -> Claim | str:
         """Take the attempt that a ticket names, under the lease token in `hold` (chosen by the agent, unguessable; the
         same one again answers the same claim). Answers why not as a word: unknown, final, taken, stale-ticket, not-due,
-        incapable. Released tickets go out."""
+        incapable; no-key, when another agent may be able to read it, and unreadable, when nobody ever will: it has
+        failed. Released tickets go out."""
         lanes = lanes_of(agent)
         # Whatever ticket it got hold of: an agent that belongs to one workspace serves no other.
         able = lanes if agent.workspace in (None, hold.workspace) else ()
@@ -176,9 +194,15 @@ class TaskScheduler:
         self._send(answer.tickets)
         if answer.record is None:
             return answer.word
+        try:
+            payload = self._store.vault.open(
+                hold.workspace, hold.task_id, "payload", answer.record.get("payload", b"null")
+            )
+        except Unreadable as error:
+            return self._give_up_unread(hold, agent, lost=not isinstance(error, KeyNotHere))
         return Claim(
             hold=hold,
-            task=read_task(hold.workspace, hold.task_id, answer.record, with_payload=True),
+            task=self._read(hold.workspace, hold.task_id, answer.record | {"payload": payload}, with_payload=True),
             lease_expires_at=int(answer.record["lease_until"]),
             deadline_ms=int(answer.record["deadline"]),
         )
@@ -245,6 +269,20 @@ class TaskScheduler:
             if lane.slots > 0 and lane.pool in (SHARED_POOL, workspace) and serves(lane.capabilities, required)
         ]
 
+    def _read(self, workspace: str, task_id: str, record: Record, *, with_payload: bool = False) -> Task:
+        opener = partial(self._store.vault.open, workspace, task_id)
+        return read_task(workspace, task_id, record, with_payload=with_payload, opener=opener)
+
+    def _give_up_unread(self, hold: Hold, agent: AgentSpec, *, lost: bool) -> str:
+        """An attempt whose payload cannot be read here. A key that this agent lacks is no fault of the task."""
+        if lost:
+            log.error("task failed: its payload cannot be read", extra={"task_id": hold.task_id})
+            self.fail(hold, UNREADABLE, agent.agent_id)
+            return "unreadable"
+        log.error("task left to other agents: this one lacks its workspace's key", extra={"workspace": hold.workspace})
+        self._store.hand_back(hold, (), pause=NO_KEY_PAUSE)
+        return "no-key"
+
     def _send(self, tickets: Sequence[Ticket]) -> None:
         if not tickets:
             return
@@ -261,28 +299,14 @@ class TaskScheduler:
             raise _no_task(hold.task_id)
         if word == "stale":
             raise StaleAttempt
-        return read_task(hold.workspace, hold.task_id, record)
+        return self._read(hold.workspace, hold.task_id, record)
+
+
+def _handle(agent_id: str, record: Record) -> str:
+    """Of the agent that runs a task: the lane that it runs in tells the pool."""
+    pool = record["run_lane"].decode().partition(".")[0]
+    return agent_handle(agent_id, None if pool == SHARED_POOL else pool)
 
 
 def _no_task(task_id: str) -> NotFound:
     return NotFound(f"there is no task {task_id!r}")
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def _cache_digest(new: NewTask) -> str:
-    """Equal for tasks whose result may stand for one another: same type, payload and capabilities."""
-    return _digest({"type": new.task_type, "caps": ",".join(sorted(new.required_capabilities))}, new.payload)
-
-
-def _body_digest(new: NewTask) -> str:
-    """Equal for submits that say the same thing, whoever sends them and under whatever correlation id."""
-    told = replace(new, payload=b"", correlation_id="", actor="", idempotency_key=None, metadata={})
-    return _digest({"task": repr(told), "metadata": repr(sorted(new.metadata.items()))}, new.payload)
-
-
-def _digest(told: Mapping[str, str], payload: bytes) -> str:
-    text = "\n".join(f"{name}={value}" for name, value in sorted(told.items()))
-    return _sha256(text.encode() + b"\0" + payload)

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import redis
 
+from aragora_cp.audit import AuditTrail
 from aragora_cp.config import ControlPlaneConfig
 from aragora_cp.engine.app import make_app
 from aragora_cp.engine.tickets import CeleryBroker
+from aragora_cp.notary import Notary
 from aragora_cp.ports import TicketBroker
 from aragora_cp.reconciler import Monitor
 from aragora_cp.registry import AgentRegistry
@@ -19,6 +21,10 @@ from aragora_cp.store.connection import connect
 from aragora_cp.store.sweeps import SweepStore
 from aragora_cp.store.tasks import TaskStore
 from aragora_cp.store.tokens import TokenStore
+from aragora_cp.store.trails import TrailStore
+from aragora_cp.store.workspaces import WorkspaceStore
+from aragora_cp.tenancy.workspaces import Workspaces
+from aragora_cp.tenancy.signing import read_signer
 from aragora_cp.waiter import Waiter
 
 
@@ -32,10 +38,15 @@ class ControlPlane:
     registry: AgentRegistry
     scheduler: TaskScheduler
     tokens: TokenStore
+    workspaces: Workspaces
+    audit: AuditTrail
     waiter: Waiter
 
     def monitor(self) -> Monitor:
-        return Monitor(SweepStore(self.client, self.config), self.broker, self.config)
+        """Raises ConfigError when the key that is to sign the audit trail cannot be read."""
+        signer = read_signer(self.config.audit_key_file) if self.config.audit_key_file else None
+        notary = Notary(TrailStore(self.client, self.config), self.config, signer)
+        return Monitor(SweepStore(self.client, self.config), self.broker, self.config, notary=notary)
 
     def close(self) -> None:
         """End the waits, the threads and the connections of this process."""
@@ -57,5 +68,7 @@ def build(config: ControlPlaneConfig, *, broker: TicketBroker | None = None) -> 
         registry=registry,
         scheduler=TaskScheduler(tasks, broker, registry, config),
         tokens=TokenStore(client, config),
+        workspaces=Workspaces(WorkspaceStore(client, config)),
+        audit=AuditTrail(TrailStore(client, config)),
         waiter=Waiter(lambda: CompletionFeed(config, client)),
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 import redis
 
+from aragora_cp.audit import AuditTrail
 from aragora_cp.config import ControlPlaneConfig
 from aragora_cp.lanes import canonical
 from aragora_cp.model import AgentSpec, Claim, ErrorCode, Failure, Hold, NewTask, Task, Ticket
@@ -22,6 +23,9 @@ from aragora_cp.store.keys import fleet_keys, workspace_keys
 from aragora_cp.store.sweeps import Look, SweepStore
 from aragora_cp.store.tasks import TaskStore
 from aragora_cp.store.tokens import TokenStore
+from aragora_cp.store.trails import TrailStore
+from aragora_cp.store.workspaces import WorkspaceStore
+from aragora_cp.tenancy.workspaces import Workspaces
 from aragora_cp.waiter import Waiter
 from aragora_cp.wiring import ControlPlane
 from tests.fakes import RecordingBroker
@@ -43,6 +47,7 @@ class Fleet:
         ticks = itertools.count(step=10)
         self.registry = AgentRegistry(AgentStore(self.client, config, self.tasks), config, clock=lambda: next(ticks))
         self.scheduler = TaskScheduler(self.tasks, self.broker, self.registry, config)
+        self.trails = TrailStore(self.client, config)
         self.sweeps = SweepStore(self.client, config)
         self.plane = ControlPlane(
             config=config,
@@ -51,6 +56,8 @@ class Fleet:
             registry=self.registry,
             scheduler=self.scheduler,
             tokens=TokenStore(self.client, config),
+            workspaces=Workspaces(WorkspaceStore(self.client, config)),
+            audit=AuditTrail(self.trails),
             waiter=Waiter(lambda: CompletionFeed(config, self.client)),
         )
         self.keys = workspace_keys(config.key_prefix, workspace)
@@ -69,7 +76,7 @@ class Fleet:
         return spec
 
     def session(self, spec: AgentSpec) -> str:
-        return self.registry.get(spec.agent_id, None).session
+        return self.registry.get(spec.agent_id, spec.workspace).session
 
     # --- tasks -----------------------------------------------------------------------------------------------------
 
@@ -120,7 +127,6 @@ class Fleet:
         short: Sequence[str] = (),
         idle: Sequence[str] = (),
         epoch: int = 1,
-        now: int = 0,
         workspace: str | None = None,
     ) -> Look:
         """One look at the workspace by a leader of `epoch`; its tickets are sent."""
@@ -131,7 +137,6 @@ class Fleet:
             lanes=self.registry.lanes(),
             short=short,
             idle=idle,
-            now=now,
             chance=0.5,
         )
         self.broker.send(look.tickets)

@@ -19,13 +19,13 @@ class Keeper:
     def __init__(self, fleet: Fleet, *specs: AgentSpec, holds: Sequence[Hold] = ()) -> None:
         self.fleet = fleet
         self.monitor: Monitor = fleet.monitor(token=TOKEN)
-        self.sessions = {spec.agent_id: fleet.session(spec) for spec in specs}
+        self.sessions = {spec.handle: fleet.session(spec) for spec in specs}
         self.holds = list(holds)
 
     def until(self, check: Callable[[], object], what: str, timeout: float = 5) -> None:
         def once() -> object:
-            for agent_id, session in self.sessions.items():
-                self.fleet.registry.heartbeat(agent_id, session, self.holds)
+            for handle, session in self.sessions.items():
+                self.fleet.registry.heartbeat(handle, session, self.holds)
             assert self.monitor.tick()
             return check()
 

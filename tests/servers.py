@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 from pathlib import Path
+from typing import Any, Self
 
 import pytest
 import redis
@@ -46,9 +47,9 @@ class StoreServer:
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}"
 
-    def start(self) -> StoreServer:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        settings = {
+    def settings(self) -> dict[str, str]:
+        """By name, as in the server's own settings file."""
+        return {
             "bind": "127.0.0.1",
             "port": str(self.port),
             "dir": str(self._folder),
@@ -57,14 +58,25 @@ class StoreServer:
             "appendfsync": "always",
             "logfile": str(self._folder / "server.log"),
         }
-        arguments = [part for name, value in settings.items() for part in (f"--{name}", value)]
+
+    def start(self) -> Self:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        arguments = [part for name, value in self.settings().items() for part in (f"--{name}", value)]
         self._process = subprocess.Popen([str(self._program), *arguments], stdin=subprocess.DEVNULL)
         eventually(self.answers, 15, "the server takes commands")
         return self
 
+    def client(self) -> redis.Redis:
+        """With a short bound, and without retries."""
+        return redis.Redis.from_url(self.url, retry=Retry(NoBackoff(), 0), socket_timeout=1, **self.options())
+
+    def options(self) -> dict[str, Any]:
+        """What the driver wants to know beside the URL."""
+        return {}
+
     def answers(self) -> bool:
         try:
-            with redis.Redis.from_url(self.url, retry=Retry(NoBackoff(), 0), socket_timeout=1) as client:
+            with self.client() as client:
                 return bool(client.ping())
         except redis.RedisError:
             return False

@@ -8,10 +8,12 @@ from typing import Any, TypeVar
 import structlog
 from flask import Flask, current_app, g, request
 
+from aragora_cp.api.bodies import ENVELOPE_BYTES, payload_limit
 from aragora_cp.api.services import services
 from aragora_cp.errors import Refused
 from aragora_cp.model import Role
 from aragora_cp.tenancy.roles import require
+from aragora_cp.tenancy.sources import source_address
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -31,6 +33,16 @@ def requires(role: Role, *refusals: type[Refused]) -> Callable[[View], View]:
 def public(view: View) -> View:
     """Anyone may call this."""
     return _marked(_ANYONE, {"security": []})(view)
+
+
+def is_public(view: Callable[..., Any]) -> bool:
+    return getattr(view, _MARK, None) == _ANYONE
+
+
+def caller_address() -> str:
+    """Where the present request comes from, '' when that is not known."""
+    trusted = services().plane.config.trusted_proxies
+    return source_address(request.remote_addr, request.headers.get("X-Forwarded-For"), trusted)
 
 
 def guard(app: Flask) -> None:
@@ -56,7 +68,10 @@ def _let_in() -> None:
         return
     if not isinstance(needed, Role):
         raise TypeError(f"the operation {request.endpoint} does not say who may call it")
-    tenant = services().tenancy.enter(request.headers, g.correlation_id)
+    parts = services()
+    parts.keeper.start()
+    tenant = parts.tenancy.enter(request.headers, g.correlation_id, source=caller_address())
     g.tenant = tenant
+    request.max_content_length = payload_limit() + ENVELOPE_BYTES
     g.bound |= structlog.contextvars.bind_contextvars(workspace=tenant.workspace, token_id=tenant.caller.token_id)
     require(tenant.caller, needed)

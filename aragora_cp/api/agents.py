@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
+from dataclasses import replace
 from typing import Any
 
 from flask import Response, url_for
@@ -21,15 +22,16 @@ from aragora_cp.api.schemas.agents import (
 from aragora_cp.api.services import services, tenant
 from aragora_cp.api.sessions import own_agent, read_session
 from aragora_cp.api.views import agent_view, page_view
-from aragora_cp.errors import Conflict, MalformedRequest, NotFound, StaleSession, WorkspaceMismatch
+from aragora_cp.errors import Conflict, MalformedRequest, NotFound, QuotaExceeded, StaleSession, WorkspaceMismatch
 from aragora_cp.lanes import AGENT_ID
-from aragora_cp.model import Agent, AgentSpec, AgentStatus, Hold, Role
+from aragora_cp.model import Agent, AgentSpec, AgentStatus, Hold, Role, read_handle
+from aragora_cp.tenancy.scopes import require_agent
 
 blueprint = Resource("agents", __name__)
 
 
 @blueprint.route("/register", methods=["POST"])
-@requires(Role.AGENT, Conflict)
+@requires(Role.AGENT, Conflict, QuotaExceeded)
 @blueprint.arguments(RegisterSchema)
 @blueprint.response(201, RegisteredAgentSchema)
 @blueprint.alt_response(200, schema=RegisteredAgentSchema, success=True, description="Known: it has a new session.")
@@ -39,6 +41,7 @@ def register_agent(body: dict[str, Any]) -> Response:
     A workspace's token registers for its workspace, the platform's for all. The same token again starts a new session.
     """
     plane, caller = services().plane, tenant().caller
+    require_agent(caller, body["capabilities"], body["task_types"])
     spec = AgentSpec(
         agent_id=body["agent_id"],
         capabilities=tuple(body["capabilities"]),
@@ -51,7 +54,7 @@ def register_agent(body: dict[str, Any]) -> Response:
         kind="http",
     )
     agent, created = plane.registry.register(spec, owner=caller.actor, takeover=True)
-    view = agent_view(agent) | {
+    view = agent_view(agent, whole=True) | {
         "heartbeat_interval": plane.config.heartbeat_interval,
         "heartbeat_timeout": plane.config.heartbeat_timeout,
     }
@@ -68,7 +71,7 @@ def list_agents(query: dict[str, Any]) -> Response:
     cursor = query.get("cursor")
     if cursor is not None and not AGENT_ID.fullmatch(cursor):
         raise MalformedRequest("the cursor is not one of ours")
-    page = services().plane.registry.list(tenant().workspace, **query)
+    page = services().plane.registry.list(tenant().workspace, **query, as_seen=_as_seen)
     return json_answer(page_view(page, _views(page.items)))
 
 
@@ -80,7 +83,7 @@ def get_agent(agent_id: str) -> Response:
     if not AGENT_ID.fullmatch(agent_id):
         raise NotFound(f"there is no agent {agent_id[:128]!r}")
     agent = services().plane.registry.get(agent_id, tenant().workspace)
-    return json_answer(_views([agent])[0])
+    return json_answer(_views(_as_seen([agent]))[0])
 
 
 @blueprint.route("/<agent_id>/heartbeat", methods=["POST"])
@@ -93,17 +96,18 @@ def heartbeat(body: dict[str, Any], agent_id: str) -> Response:
     The answer names what the agent must stop.
     """
     registry = services().plane.registry
-    agent = own_agent(agent_id)
-    named, session = read_session(body["session"])
-    if named != agent.agent_id:
+    own_agent(agent_id)
+    handle, session = read_session(body["session"])
+    named, workspace = read_handle(handle)
+    if named != agent_id:
         raise StaleSession("this is another agent's session")
-    beat = registry.heartbeat(agent.agent_id, session, [_hold(entry) for entry in body["running"]])
+    beat = registry.heartbeat(handle, session, [_hold(entry) for entry in body["running"]])
     drain, status = beat.drain, body.get("status")
     if status is AgentStatus.DRAINING and not drain:
-        registry.drain(agent.agent_id, agent.workspace)
+        registry.drain(agent_id, workspace)
         drain = True
     elif status is AgentStatus.OFFLINE:
-        registry.leave(agent.agent_id, session)
+        registry.leave(handle, session)
     cancel, lost = ([hold.task_id for hold in holds] for holds in (beat.cancel, beat.lost))
     return json_answer({"cancel": cancel, "lost": lost, "drain": drain})
 
@@ -151,14 +155,22 @@ def _hold(entry: dict[str, Any]) -> Hold:
 
 
 def _views(agents: Sequence[Agent]) -> list[dict[str, Any]]:
-    """A shared agent runs tasks of many workspaces; a workspace's token sees its own among them. One round trip when
-    any of `agents` runs something and the token is a workspace's."""
-    if tenant().of_platform:
-        return [agent_view(agent) for agent in agents]
-    running = sorted({task_id for agent in agents if agent.workspace is None for task_id in agent.running})
-    found = services().plane.scheduler.statuses(tenant().workspace, running) if running else []
+    return [agent_view(agent, whole=agent.workspace is not None or tenant().of_platform) for agent in agents]
+
+
+def _as_seen(agents: Sequence[Agent]) -> Sequence[Agent]:
+    """A shared agent runs tasks of many workspaces; a workspace's token sees its own among them, and whether it is busy
+    by these. One round trip when any of `agents` runs something and the token is a workspace's."""
+    shared = {agent.agent_id: agent.running for agent in agents if agent.workspace is None and agent.running}
+    if tenant().of_platform or not shared:
+        return agents
+    running = sorted({task_id for tasks in shared.values() for task_id in tasks})
+    found = services().plane.scheduler.statuses(tenant().workspace, running)
     own = {task_id for task_id, status in zip(running, found, strict=True) if status is not None}
-    return [
-        agent_view(agent, None if agent.workspace else tuple(task_id for task_id in agent.running if task_id in own))
-        for agent in agents
-    ]
+    return [_narrowed(agent, own) if agent.agent_id in shared else agent for agent in agents]
+
+
+def _narrowed(agent: Agent, own: Container[str]) -> Agent:
+    running = tuple(task_id for task_id in agent.running if task_id in own)
+    idle = agent.status is AgentStatus.BUSY and not running
+    return replace(agent, running=running, status=AgentStatus.IDLE if idle else agent.status)

@@ -6,11 +6,27 @@ from typing import TYPE_CHECKING
 
 from flask import Flask
 
-from aragora_cp.api import access, agents, health, openapi, problems, reports, tasks, tracing
+from aragora_cp.api import (
+    access,
+    agents,
+    audit,
+    auditing,
+    health,
+    openapi,
+    problems,
+    reports,
+    tasks,
+    tokens,
+    tracing,
+    workspaces,
+)
 from aragora_cp.api.bodies import ENVELOPE_BYTES, discard_rest
 from aragora_cp.api.services import Services, install
 from aragora_cp.api.waits import Waits
+from aragora_cp.store.changes import ChangeFeed
 from aragora_cp.store.probes import StoreProbes
+from aragora_cp.tenancy.guesses import GuessGuard
+from aragora_cp.tenancy.keeper import CacheKeeper
 from aragora_cp.tenancy.middleware import TenancyMiddleware
 from aragora_cp.tenancy.tokens import Authenticator
 
@@ -31,10 +47,17 @@ def create_app(plane: ControlPlane) -> Flask:
         MAX_CONTENT_LENGTH=plane.config.max_payload_bytes + ENVELOPE_BYTES,
         PROVIDE_AUTOMATIC_OPTIONS=False,
     )
-    tenancy = TenancyMiddleware(Authenticator(plane.tokens))
-    install(app, Services(plane, tenancy, StoreProbes(plane.config), Waits(plane.waiter)))
+    authenticator = Authenticator(plane.tokens)
+    guard = GuessGuard(plane.tokens, plane.config.auth_failures)
+    tenancy = TenancyMiddleware(authenticator, plane.workspaces, guard)
+    keeper = CacheKeeper(
+        lambda: ChangeFeed(plane.config), tenancy.forget, authenticator.take_uses, plane.tokens.note_uses
+    )
+    install(app, Services(plane, tenancy, keeper, StoreProbes(plane.config), Waits(plane.waiter)))
     tracing.trace(app)
+    auditing.arrive(app)
     access.guard(app)
+    auditing.let_in(app)
     app.after_request(discard_rest)
     problems.register(app)
     api = openapi.ControlPlaneApi(app)
@@ -42,6 +65,9 @@ def create_app(plane: ControlPlane) -> Flask:
         (tasks.blueprint, "/tasks"),
         (reports.blueprint, "/tasks"),
         (agents.blueprint, "/agents"),
+        (workspaces.blueprint, "/workspaces"),
+        (tokens.blueprint, "/tokens"),
+        (audit.blueprint, "/audit"),
         (health.blueprint, ""),
     ):
         api.register_blueprint(blueprint, url_prefix=BASE + path)

@@ -13,7 +13,7 @@ from flask_smorest import Blueprint
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import HTTPException
 
-from aragora_cp.api.services import services
+from aragora_cp.api.services import services, tenant
 from aragora_cp.errors import InvalidRequest, MalformedRequest, PayloadTooLarge, UnsupportedMediaType
 from aragora_cp.store.codec import NotJson, dumps, loads
 
@@ -35,12 +35,22 @@ def json_answer(value: Any, status: int = 200, headers: Mapping[str, str] | None
     return response
 
 
+def payload_limit() -> int:
+    """Most bytes of a payload in the workspace of the present request."""
+    return tenant().settings.max_payload_bytes or services().plane.config.max_payload_bytes
+
+
+def result_limit() -> int:
+    """Most bytes of a result in the workspace of the present request."""
+    return tenant().settings.max_result_bytes or services().plane.config.max_result_bytes
+
+
 def carries_result(view: View) -> View:
     """The body of this operation holds a result, which may be larger than a payload. Stands before the arguments."""
 
     @wraps(view)
     def allowing(*args: Any, **kwargs: Any) -> Any:
-        request.max_content_length = services().plane.config.max_result_bytes + ENVELOPE_BYTES
+        request.max_content_length = result_limit() + ENVELOPE_BYTES
         return view(*args, **kwargs)
 
     return cast(View, allowing)

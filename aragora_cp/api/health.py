@@ -52,7 +52,7 @@ def health() -> Response:
             "duration_ms": round(report.seconds * 1000, 1),
         },
         "monitor": {"status": "healthy" if report.has_leader else "degraded", "has_leader": report.has_leader},
-        "agents": {"status": "healthy" if report.agents_online else "degraded", "online": report.agents_online},
+        "agents": {"status": "healthy" if report.agents_online else "degraded", "online": bool(report.agents_online)},
     }
     answer = {"status": status, "reasons": grave + slight, "checks": checks}
     return json_answer(answer, 503 if grave else 200, _RETRY_AFTER if grave else None)

@@ -20,6 +20,7 @@ from aragora_cp.errors import (
     MalformedRequest,
     NotFound,
     PayloadTooLarge,
+    RateLimited,
     Refused,
     StoreUnavailable,
     Unauthenticated,
@@ -92,8 +93,8 @@ def document(api: Api) -> dict[str, Any]:
     found["components"].pop("responses", None)
     found["components"]["schemas"].pop("PaginationMetadata", None)
     found["components"]["parameters"] = _HEADERS
-    for _, _, path, operation in _each(found):
-        refusals = _refusals(path, operation)
+    for _, _, _, operation in _each(found):
+        refusals = _refusals(operation)
         answers = {status: answer for status, answer in operation["responses"].items() if status in _own(operation)}
         operation["responses"] = answers | {str(status): _answer(kinds) for status, kinds in sorted(refusals.items())}
         names = ["correlation"] if not operation["security"] else ["workspace", "correlation"]
@@ -120,12 +121,11 @@ def _own(operation: dict[str, Any]) -> set[str]:
     return {status for status, answer in operation["responses"].items() if "$ref" not in answer}
 
 
-def _refusals(path: dict[str, Any], operation: dict[str, Any]) -> dict[int, list[type[Refused]]]:
+def _refusals(operation: dict[str, Any]) -> dict[int, list[type[Refused]]]:
     kinds: list[type[Refused]] = list(operation.pop(REFUSALS_NOTE, []))
     if operation["security"]:
-        kinds += [MalformedRequest, Unauthenticated, Forbidden, WorkspaceMismatch, StoreUnavailable]
-        if any(parameter.get("in") == "path" for parameter in path.get("parameters", [])):
-            kinds.append(NotFound)
+        kinds += [MalformedRequest, Unauthenticated, Forbidden, WorkspaceMismatch, RateLimited, StoreUnavailable]
+        kinds.append(NotFound)  # at least: the workspace that the request names
         if "requestBody" in operation:
             kinds += [PayloadTooLarge, UnsupportedMediaType, InvalidRequest]
         if any(parameter.get("in") == "query" for parameter in operation.get("parameters", [])):

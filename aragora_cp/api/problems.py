@@ -10,7 +10,7 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from aragora_cp import errors
-from aragora_cp.errors import InvalidRequest, QuotaExceeded, Refused, Unauthenticated
+from aragora_cp.errors import InvalidRequest, QuotaExceeded, RateLimited, Refused, Unauthenticated
 from aragora_cp.store.codec import dumps
 
 log = logging.getLogger("aragora_cp.api")
@@ -72,16 +72,28 @@ def register(app: Flask) -> None:
 
 
 def _of_refusal(error: Refused) -> Response:
+    g.refusal = error  # for the audit trail
     headers: dict[str, str] = {}
     if isinstance(error, Unauthenticated):
         told = ', error="invalid_token"' if "Authorization" in request.headers else ""  # RFC 6750, section 3
         headers["WWW-Authenticate"] = f'Bearer realm="aragora-cp"{told}'
     if error.retry_after is not None:
         headers["Retry-After"] = str(math.ceil(error.retry_after))
+    if isinstance(error, RateLimited):
+        headers |= _limit_headers(error)
     fields = error.errors if isinstance(error, InvalidRequest) else None
     more = {"quota": error.quota, "limit": error.limit, "used": error.used} if isinstance(error, QuotaExceeded) else {}
     detail = title_of(InvalidRequest) if fields else str(error)
     return problem(error.status, error.code, title_of(type(error)), detail, fields=fields, headers=headers, more=more)
+
+
+def _limit_headers(error: RateLimited) -> dict[str, str]:
+    """RateLimit and RateLimit-Policy, as the IETF draft has them."""
+    left = math.ceil(error.retry_after or 0)
+    return {
+        "RateLimit-Policy": f'"{error.policy}";q={error.limit};w={math.ceil(error.window)}',
+        "RateLimit": f'"{error.policy}";r=0;t={left}',
+    }
 
 
 def _of_framework(error: HTTPException) -> Response:

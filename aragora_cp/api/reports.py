@@ -8,7 +8,7 @@ from typing import Any
 from flask import Response
 
 from aragora_cp.api.access import requires
-from aragora_cp.api.bodies import Resource, as_json, carries_result, json_answer
+from aragora_cp.api.bodies import Resource, as_json, carries_result, json_answer, result_limit
 from aragora_cp.api.schemas.agents import CompleteSchema, FailSchema, ProgressSchema
 from aragora_cp.api.schemas.tasks import TaskSchema
 from aragora_cp.api.services import services, tenant
@@ -35,7 +35,7 @@ def complete_task(body: dict[str, Any], task_id: str) -> Response:
     """
     plane = services().plane
     agent, hold = reporting_agent(body["session"]), _hold(body, task_id)
-    result = as_json(body["result"], "result", plane.config.max_result_bytes)
+    result = as_json(body["result"], "result", result_limit())
     task = plane.scheduler.finish(hold, result, _spec(agent), usage=Usage.of(**body.get("usage", {})))
     _count(agent, hold, completed=1)
     return json_answer(task_view(task))
@@ -86,7 +86,7 @@ def _note(hold: Hold, usage: Mapping[str, Any], *, percent: float | None = None,
 def _count(agent: Agent, hold: Hold, *, completed: int = 0, failed: int = 0) -> None:
     """A report is a sign of life as good as a heartbeat; it also says at once that a slot is free."""
     left = [task_id for task_id in agent.running if task_id != hold.task_id]
-    services().plane.registry.heartbeat(agent.agent_id, agent.session, running=left, completed=completed, failed=failed)
+    services().plane.registry.heartbeat(agent.handle, agent.session, running=left, completed=completed, failed=failed)
 
 
 def _spec(agent: Agent) -> AgentSpec:

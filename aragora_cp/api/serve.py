@@ -39,7 +39,8 @@ def run_gunicorn(
     """Serve on `host` (an IPv6 address in brackets) until SIGTERM or SIGINT; then requests under way are finished, and
     it leaves by SystemExit.
 
-    `X-Forwarded-*` headers are not believed from anyone: nothing here depends on the client's address or scheme.
+    The server itself believes no `X-Forwarded-*` header; which address counts as the caller's is for `trusted_proxies`
+    to say, and nothing depends on the scheme.
     """
     _Server(config, f"{host}:{port}", workers, build_plane).run()
 

@@ -9,6 +9,7 @@ from flask import Flask, current_app, g
 
 from aragora_cp.api.waits import Waits
 from aragora_cp.store.probes import StoreProbes
+from aragora_cp.tenancy.keeper import CacheKeeper
 from aragora_cp.tenancy.middleware import TenancyMiddleware, TenantContext
 
 if TYPE_CHECKING:
@@ -23,12 +24,14 @@ class Services:
 
     plane: ControlPlane
     tenancy: TenancyMiddleware
+    keeper: CacheKeeper
     probes: StoreProbes
     waits: Waits
 
     def close(self) -> None:
         """End the waits and give back what the app opened itself; the plane is its owner's to close."""
         self.waits.stop()
+        self.keeper.close()
         self.probes.close()
 
 

@@ -5,22 +5,25 @@ from __future__ import annotations
 from aragora_cp.api.services import services, tenant
 from aragora_cp.errors import Forbidden, NotFound, StaleSession
 from aragora_cp.lanes import AGENT_ID
-from aragora_cp.model import Agent
+from aragora_cp.model import Agent, read_handle
 
-_BETWEEN = "/"  # stands in no agent id
+_UNKNOWN = "there is no such session; register first"
 
 
 def session_of(agent: Agent) -> str:
     """What the agent sends along with its calls; opaque to it."""
-    return f"{agent.agent_id}{_BETWEEN}{agent.session}"
+    return f"{agent.handle}/{agent.session}"
 
 
 def read_session(text: str) -> tuple[str, str]:
-    """Agent id and the registry's session. Raises StaleSession for what was never a session of ours."""
-    agent_id, _, session = text.partition(_BETWEEN)
-    if not session or not AGENT_ID.fullmatch(agent_id):
-        raise StaleSession("there is no such session; register first")
-    return agent_id, session
+    """The agent's handle and the registry's session, when the present caller may act for that agent. Raises
+    StaleSession, also for what was never a session of ours."""
+    handle, _, session = text.rpartition("/")
+    agent_id, workspace = read_handle(handle)
+    mine = workspace == tenant().workspace or (workspace is None and tenant().of_platform)
+    if not session or not AGENT_ID.fullmatch(agent_id) or not mine:
+        raise StaleSession(_UNKNOWN)
+    return handle, session
 
 
 def own_agent(agent_id: str) -> Agent:
@@ -36,12 +39,12 @@ def own_agent(agent_id: str) -> Agent:
 
 
 def reporting_agent(text: str) -> Agent:
-    """The agent whose present session `text` is. Raises StaleSession, Forbidden. One round trip."""
-    agent_id, session = read_session(text)
+    """The agent whose present session `text` is. Raises StaleSession. One round trip."""
+    handle, session = read_session(text)
     try:
-        agent = own_agent(agent_id)
+        agent = services().plane.registry.get(*read_handle(handle))
     except NotFound:
-        raise StaleSession("there is no such session; register first") from None
-    if agent.session != session:
+        raise StaleSession(_UNKNOWN) from None
+    if (agent.handle, agent.session) != (handle, session):
         raise StaleSession
     return agent

@@ -11,6 +11,7 @@ from aragora_cp.config import ControlPlaneConfig
 from aragora_cp.errors import InvalidRequest, MalformedRequest
 from aragora_cp.model import NewTask, Priority, RetryPolicy
 from aragora_cp.tenancy.middleware import TenantContext
+from aragora_cp.tenancy.scopes import require_task
 
 _KEY_HEADER = re.compile(r"[\x21-\x7e][\x20-\x7e]{0,254}")
 
@@ -20,12 +21,14 @@ def new_task(
 ) -> NewTask:
     """`body` as `SubmitSchema` loads it, `key_header` the `Idempotency-Key` header.
 
-    Raises PayloadTooLarge, InvalidRequest when header and field name different keys, MalformedRequest.
+    Raises PayloadTooLarge, InvalidRequest when header and field name different keys, MalformedRequest, Forbidden when
+    the token is not for such tasks.
     """
+    require_task(tenant.caller, body["task_type"], body["required_capabilities"])
     return NewTask(
         workspace=tenant.workspace,
         task_type=body["task_type"],
-        payload=as_json(body["payload"], "payload", config.max_payload_bytes),
+        payload=as_json(body["payload"], "payload", tenant.settings.max_payload_bytes or config.max_payload_bytes),
         required_capabilities=tuple(body["required_capabilities"]),
         priority=Priority.parse(body["priority"]),
         agent_id=body.get("agent_id"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from typing import Any
 
 from flask import Response, request, url_for
@@ -18,6 +19,7 @@ from aragora_cp.api.waits import LONGEST
 from aragora_cp.errors import (
     AlreadyFinal,
     Conflict,
+    EncryptionUnavailable,
     IdempotencyConflict,
     InvalidRequest,
     MalformedRequest,
@@ -56,7 +58,7 @@ def known_form(task_id: str) -> str:
 
 
 @blueprint.route("/submit", methods=["POST"], parameters=[_IDEMPOTENCY_KEY])
-@requires(Role.SUBMITTER, IdempotencyConflict, PayloadTooLarge, QuotaExceeded)
+@requires(Role.SUBMITTER, IdempotencyConflict, Conflict, PayloadTooLarge, QuotaExceeded, EncryptionUnavailable)
 @blueprint.arguments(SubmitSchema)
 @blueprint.response(202, TaskSchema, description="The task; `Location` says where it is.")
 @blueprint.alt_response(
@@ -66,8 +68,11 @@ def submit_task(body: dict[str, Any]) -> Response:
     """Submit a task"""
     plane = services().plane
     new = new_task(body, tenant(), plane.config, request.headers.get("Idempotency-Key"))
-    if new.agent_id is not None and not plane.registry.has_agent(new.agent_id, new.workspace):
-        raise InvalidRequest({"agent_id": ["there is no such agent"]})
+    if new.agent_id is not None:
+        try:
+            new = replace(new, agent_id=plane.registry.get(new.agent_id, new.workspace).handle)
+        except NotFound:
+            raise InvalidRequest({"agent_id": ["there is no such agent"]}) from None
     task, created = plane.scheduler.submit(new)
     location = url_for("tasks.get_task", task_id=task.task_id)
     # Whichever task answers, its payload is the one that was sent.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from aragora_cp.api.sessions import session_of
-from aragora_cp.model import Agent, Page, Task
+from aragora_cp.model import Agent, Page, Task, Workspace
+from aragora_cp.tenancy.tokens import StoredToken
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -57,8 +59,8 @@ def listed_task_view(task: Task) -> dict[str, Any]:
     return shown
 
 
-def agent_view(agent: Agent, running: tuple[str, ...] | None = None) -> dict[str, Any]:
-    """One agent; `running` in place of all that it runs."""
+def agent_view(agent: Agent, *, whole: bool) -> dict[str, Any]:
+    """One agent; without `whole` not how much it has done: that is also the others'."""
     return {
         "agent_id": agent.agent_id,
         "workspace": agent.workspace,
@@ -66,15 +68,34 @@ def agent_view(agent: Agent, running: tuple[str, ...] | None = None) -> dict[str
         "model": agent.model,
         "status": agent.status.value,
         "concurrency": agent.concurrency,
-        "running": list(agent.running if running is None else running),
+        "running": list(agent.running),
         "breaker": agent.breaker,
         "labels": dict(agent.labels),
         "version": agent.version,
         "session": session_of(agent),
         "registered_at": moment(agent.registered_at),
         "last_heartbeat": moment(agent.last_heartbeat),
-        "completed": agent.completed,
-        "failed": agent.failed,
+        "completed": agent.completed if whole else None,
+        "failed": agent.failed if whole else None,
+    }
+
+
+def workspace_view(workspace: Workspace) -> dict[str, Any]:
+    return asdict(workspace) | {"created_at": moment(workspace.created_at)}
+
+
+def token_view(token: StoredToken) -> dict[str, Any]:
+    """A token without anything of its secret."""
+    return {
+        "token_id": token.token_id,
+        "workspace": token.workspace,
+        "role": token.role.value,
+        "name": token.name,
+        **asdict(token.scopes),
+        "created_at": moment(token.created_at),
+        "expires_at": moment(token.expires_at),
+        "rotated_at": moment(token.rotated_at),
+        "last_used_at": moment(token.last_used_at),
     }
 
 

@@ -13,7 +13,21 @@ from aragora_cp.cli.failure import CommandFailed
 from aragora_cp.errors import AragoraError
 from aragora_cp.telemetry.redaction import error_report
 
-COMMANDS = ("demo", "dev", "serve", "monitor", "worker", "flower", "doctor", "tasks", "agents", "tokens")
+COMMANDS = (
+    "demo",
+    "dev",
+    "serve",
+    "monitor",
+    "worker",
+    "flower",
+    "doctor",
+    "tasks",
+    "agents",
+    "workspaces",
+    "tokens",
+    "keys",
+    "audit",
+)
 
 
 class LazyGroup(click.Group):

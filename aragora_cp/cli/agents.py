@@ -34,8 +34,8 @@ def list_(session: Session, status: str | None, capability: str | None, limit: i
                 agent["capabilities"],
                 agent["model"],
                 f"{len(agent['running'])} of {agent['concurrency']}",
-                f"{agent['completed']}",
-                f"{agent['failed']}",
+                agent["completed"],
+                agent["failed"],
                 moment(agent["last_heartbeat"]),
             )
             for agent in found

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import track
 
 from aragora_cp.cli.examination import Finding, Verdict
+from aragora_cp.cli.stores import as_local_user
 from aragora_cp.config import ControlPlaneConfig
 from aragora_cp.errors import StoreUnavailable
 from aragora_cp.store.connection import connect
@@ -21,7 +22,8 @@ def examine_deeply(config: ControlPlaneConfig, *, fix: bool) -> list[Finding]:
     try:
         inspector = Inspector(client, config)
         names = track(inspector.workspaces(), "looking deeply", console=Console(stderr=True), transient=True)
-        return [_of(inspector, workspace, fix) for workspace in names]
+        with as_local_user():
+            return [_of(inspector, workspace, fix) for workspace in names]
     except StoreUnavailable as error:
         return [Finding("records", Verdict.WRONG, str(error))]
     finally:

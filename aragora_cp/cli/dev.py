@@ -15,8 +15,8 @@ from aragora_cp.cli.session import BASE_PATH
 from aragora_cp.cli.stack import Interrupted, Plan, Stack
 from aragora_cp.cli.stopping import StopSignals
 from aragora_cp.config import ControlPlaneConfig
-from aragora_cp.coordinator import DEFAULT_WORKSPACE
 from aragora_cp.embedded import write_private
+from aragora_cp.tenancy.workspaces import DEFAULT_WORKSPACE
 
 #: Seconds of stopping after which it is said what is waited for.
 _PATIENCE = 5.0

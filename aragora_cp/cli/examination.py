@@ -9,9 +9,11 @@ from enum import StrEnum
 from typing import Any
 
 from aragora_cp.config import ControlPlaneConfig, redact_url
-from aragora_cp.errors import AragoraError, BrokerUnavailable
+from aragora_cp.errors import AragoraError, BrokerUnavailable, ConfigError
 from aragora_cp.store.connection import connect, translated
+from aragora_cp.store.inspection import Inspector
 from aragora_cp.store.probes import StoreProbes, StoreReport
+from aragora_cp.store.vault import MOST_WORKSPACES, Vault
 from aragora_cp.wiring import build
 
 OLDEST_REDIS = (6, 2)
@@ -49,6 +51,7 @@ def examine(config: ControlPlaneConfig) -> Iterator[Finding]:
         yield _clock(skew)
         yield _eviction(report)
         yield _persistence(server)
+        yield _encryption(config)
     yield _broker(config)
     if report.reachable:
         yield _monitor(report)
@@ -133,6 +136,27 @@ def _persistence(server: Mapping[str, Any]) -> Finding:
             "persistence", Verdict.WRONG, "the last write to the append-only file failed", "look at its disk"
         )
     return Finding("persistence", Verdict.OK, "append-only file on")
+
+
+def _encryption(config: ControlPlaneConfig) -> Finding:
+    client = connect(config, pool_size=1)
+    try:
+        vault = Vault(client, config)
+        closed = vault.closed(Inspector(client, config).workspaces()[:MOST_WORKSPACES])
+    except ConfigError as error:
+        return Finding("encryption", Verdict.WRONG, str(error))
+    finally:
+        client.close()
+    if closed:
+        return Finding(
+            "encryption",
+            Verdict.WRONG,
+            f"no root key here for encrypted workspaces ({len(closed)}): {', '.join(closed[:3])}",
+            "set ARAGORA_CP_ENCRYPTION_KEYS or ARAGORA_CP_ENCRYPTION_KEY_FILE; `aragora-cp keys status` says which",
+        )
+    if not vault.seals:
+        return Finding("encryption", Verdict.OK, "off: no root keys are set")
+    return Finding("encryption", Verdict.OK, f"on, under the root key {vault.roots.newest}")
 
 
 def _broker(config: ControlPlaneConfig) -> Finding:

@@ -12,6 +12,7 @@ from aragora_cp.embedded import write_private
 from aragora_cp.errors import Unauthenticated
 from aragora_cp.model import Role
 from aragora_cp.store.tokens import TokenStore
+from aragora_cp.tenancy.signing import new_key
 from aragora_cp.tenancy.tokens import TokenIssuer, check_token
 
 FLOWER_USER = "aragora"
@@ -36,6 +37,14 @@ def open_keyring(path: Path, store: TokenStore) -> Keyring:
     )
     write_private(path, json.dumps(asdict(keyring)))
     return keyring
+
+
+def audit_key_file(folder: Path) -> str:
+    """The file of the key that signs the audit trail's seals; made when there is none yet."""
+    path = (folder / "audit-key.pem").resolve()
+    if not path.exists():
+        write_private(path, new_key())
+    return str(path)
 
 
 def _good(token: str | None, role: Role, store: TokenStore) -> str:

@@ -25,6 +25,9 @@ STATUS_STYLES = {
     "BUSY": "cyan",
     "DRAINING": "yellow",
     "OFFLINE": "red",
+    "active": "green",
+    "suspended": "yellow",
+    "deleting": "red",
 }
 
 

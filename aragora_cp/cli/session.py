@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -86,6 +87,17 @@ def segment(text: str) -> str:
 def with_session(command: F) -> F:
     """Give a command its options to find a control plane, and `session` as its first argument."""
 
+    @optional_session
+    @functools.wraps(command)
+    def wrapped(find: Callable[[], Session], *args: Any, **more: Any) -> Any:
+        return command(find(), *args, **more)
+
+    return wrapped  # type: ignore[return-value]
+
+
+def optional_session(command: F) -> F:
+    """As `with_session`, for a command that may do without one: its first argument finds the session."""
+
     @click.option("--url", envvar="ARAGORA_CP_URL", help="Where the control plane is; ARAGORA_CP_URL.")
     @click.option("--token", envvar="ARAGORA_CP_TOKEN", help="Bearer token; better given as ARAGORA_CP_TOKEN.")
     @click.option("--workspace", envvar="ARAGORA_CP_WORKSPACE", help="Workspace, for a platform token.")
@@ -100,11 +112,14 @@ def with_session(command: F) -> F:
     def wrapped(
         *args: Any, url: str | None, token: str | None, workspace: str | None, data_dir: Path, **more: Any
     ) -> Any:
-        session = find_session(url, token, workspace, data_dir)
-        try:
-            return command(session, *args, **more)
-        finally:
-            session.close()
+        with ExitStack() as found:
+
+            def find() -> Session:
+                session = find_session(url, token, workspace, data_dir)
+                found.callback(session.close)
+                return session
+
+            return command(find, *args, **more)
 
     return wrapped  # type: ignore[return-value]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +14,7 @@ import httpx
 
 from aragora_cp.cli.failure import CommandFailed
 from aragora_cp.cli.fleet import Line, Places, program, read_procfile
-from aragora_cp.cli.keyring import FLOWER_USER, Keyring, open_keyring
+from aragora_cp.cli.keyring import FLOWER_USER, Keyring, audit_key_file, open_keyring
 from aragora_cp.cli.supervisor import GaveUp, Program, Supervisor
 from aragora_cp.config import ENV_PREFIX, ControlPlaneConfig
 from aragora_cp.embedded import EmbeddedStore, EmbeddedStoreError, free_port
@@ -31,6 +31,8 @@ _STORE_START = 30.0
 #: The parts that look after the processes must not hang on a store that is being restarted.
 _LOOK_TIMEOUT = 1.0
 _LOOK_EVERY = 0.2
+#: They read no task, so they get no root key.
+_WITHOUT_KEYS = ("monitor", "flower")
 
 
 class Interrupted(Exception):
@@ -116,11 +118,11 @@ class Stack:
             redis_url=self._store.url,
             broker_url="",
             agent_token="",
+            audit_key_file=self._settings.audit_key_file or audit_key_file(self._plan.data_dir),
             log_format="console" if self._settings.log_format == "auto" else self._settings.log_format,
         )
-        self._supervisor.start(
-            Program(STORE, tuple(self._store.command), dict(os.environ), 15.0, pass_fds=self._store.pass_fds)
-        )
+        env = _without_settings(os.environ)  # the store is what the keys are to be kept from
+        self._supervisor.start(Program(STORE, tuple(self._store.command), env, 15.0, pass_fds=self._store.pass_fds))
         self._until(lambda: [] if self._store.ready() else [STORE], _STORE_START, waiting_for, interrupted)
         looking = replace(self.config, redis_timeout=_LOOK_TIMEOUT)
         self._plane, self._probes = build(looking), StoreProbes(looking)
@@ -162,8 +164,12 @@ class Stack:
                 yield line
 
     def _environment(self, line: Line) -> dict[str, str]:
-        env = {name: value for name, value in os.environ.items() if not name.startswith(ENV_PREFIX)}
-        env |= self.config.to_env() | {"PYTHONUNBUFFERED": "1"}
+        config = self.config
+        if line.command in _WITHOUT_KEYS:
+            config = replace(config, encryption_keys="", encryption_key_file="")
+        if line.command != "monitor":
+            config = replace(config, audit_key_file="")
+        env = _without_settings(os.environ) | config.to_env() | {"PYTHONUNBUFFERED": "1"}
         if line.agent_id:
             env[f"{ENV_PREFIX}AGENT_TOKEN"] = self.keyring.agent_token
             env.setdefault("SEARCH_INDEX_DIR", str((self._plan.data_dir / "search").resolve()))
@@ -234,6 +240,10 @@ def _places(plan: Plan) -> Places:
     if plan.port and port != plan.port:
         raise CommandFailed(f"port {plan.port} on {plan.host} is in use; choose another with --port, 0 for any")
     return Places(plan.host, port, free_port(preferred=_FLOWER_PORT))
+
+
+def _without_settings(environ: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environ.items() if not name.startswith(ENV_PREFIX)}
 
 
 def _reachable(host: str) -> str:

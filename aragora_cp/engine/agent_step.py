@@ -55,7 +55,7 @@ def _become_agent(app: Celery, host: AgentHost, worker: Any, conf: Any, options:
     pool_name = pool if isinstance(pool, str) else getattr(pool, "__module__", "").rsplit(".", 1)[-1]
     node = str(worker.hostname).partition("@")[0]
     try:
-        agent_id = host.prepare(
+        host.prepare(
             node=None if node == "celery" else node,
             concurrency=options.get("concurrency") or conf.worker_concurrency,
             pool={"thread": "threads"}.get(pool_name, pool_name),
@@ -63,11 +63,11 @@ def _become_agent(app: Celery, host: AgentHost, worker: Any, conf: Any, options:
     except AragoraError as error:
         raise SystemExit(f"aragora-cp worker: {error}") from error
     spec = host.spec
-    worker.hostname = agent_node(agent_id)
+    worker.hostname = agent_node(spec.handle)
     conf.worker_concurrency = spec.concurrency
     options["concurrency"] = spec.concurrency
     on_rabbitmq = str(conf.broker_url).startswith("amqp")
-    lanes = (lane_name(spec.workspace or "shared", spec.capabilities), agent_lane(spec.agent_id))
+    lanes = (lane_name(spec.workspace or "shared", spec.capabilities), agent_lane(spec.handle))
     conf.task_queues = [lane_queue(lane, on_rabbitmq=on_rabbitmq) for lane in lanes]
     with contextlib.suppress(AttributeError):
         del app.amqp.queues

@@ -41,6 +41,7 @@ def celery_settings(config: ControlPlaneConfig) -> dict[str, Any]:
         "broker_transport": "aragora_cp.engine.transport:TicketTransport" if on_redis else None,
         "broker_url": f"redis+socket:{url.removeprefix('unix:')}" if url.startswith("unix:") else url,
         "broker_transport_options": transport,
+        "broker_use_ssl": config.tls_options(url) or None,
         "broker_connection_timeout": config.redis_timeout,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,

@@ -11,6 +11,7 @@ from celery import Celery
 from celery.exceptions import OperationalError
 from kombu import Exchange, Queue
 from kombu.exceptions import ChannelError
+from kombu.pools import ProducerPool
 
 from aragora_cp.engine.app import PRIORITY_STEPS, TASK_NAME
 from aragora_cp.errors import BrokerUnavailable
@@ -34,9 +35,9 @@ def celery_priority(priority: Priority, *, on_rabbitmq: bool) -> int:
     return 9 - step if on_rabbitmq else step
 
 
-def agent_node(agent_id: str) -> str:
+def agent_node(handle: str) -> str:
     """The Celery node name of an agent: the same wherever it runs, so that anyone can tell it something."""
-    return f"{agent_id}@cp"
+    return f"{handle}@cp"
 
 
 class CeleryBroker:
@@ -47,10 +48,14 @@ class CeleryBroker:
         self._app = app
         self._on_rabbitmq = str(app.conf.broker_url).startswith("amqp")
         self._queues: dict[str, Queue] = {}
+        # Not the app's: kombu shares those with every app of this process that has the same address, and closing one
+        # closes it for all.
+        self._connections = app.connection_for_write().Pool(limit=app.conf.broker_pool_limit)
+        self._producers = ProducerPool(self._connections, limit=app.conf.broker_pool_limit)
 
     def send(self, tickets: Sequence[Ticket]) -> None:
         """See the port. One round trip a ticket."""
-        with _bounded(), self._app.producer_pool.acquire(block=True, timeout=5) as producer:
+        with _bounded(), self._producers.acquire(block=True, timeout=5) as producer:
             for ticket in tickets:
                 self._app.amqp.send_task_message(
                     producer,
@@ -64,7 +69,7 @@ class CeleryBroker:
 
     def depths(self, lanes: Iterable[str]) -> Mapping[str, int]:
         """See the port. One round trip a lane on Redis, some more on RabbitMQ."""
-        with _bounded(), self._app.pool.acquire(block=True, timeout=5) as connection:
+        with _bounded(), self._connections.acquire(block=True, timeout=5) as connection:
             connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0.1)
             count = self._count_by_declaring if self._on_rabbitmq else self._count_by_length
             return {lane: count(connection, queue_name(lane)) for lane in lanes}
@@ -81,7 +86,7 @@ class CeleryBroker:
             except ChannelError:
                 return 0
 
-    def cancel(self, agent_id: str, task_id: str, attempt: int) -> None:
+    def cancel(self, handle: str, task_id: str, attempt: int) -> None:
         """See the port. One round trip.
 
         A control message of Celery's, published by ourselves: `control.broadcast` tries for ever to reach a broker.
@@ -90,12 +95,12 @@ class CeleryBroker:
         message = {
             "method": "cancel_attempt",
             "arguments": {"task_id": task_id, "attempt": attempt},
-            "destination": [agent_node(agent_id)],
+            "destination": [agent_node(handle)],
             "pattern": None,
             "matcher": None,
         }
         try:
-            with _bounded(), self._app.producer_pool.acquire(block=True, timeout=5) as producer:
+            with _bounded(), self._producers.acquire(block=True, timeout=5) as producer:
                 producer.publish(
                     message,
                     exchange=exchange.name,
@@ -106,11 +111,11 @@ class CeleryBroker:
                     retry_policy=_RETRY,
                 )
         except BrokerUnavailable as error:
-            log.warning("agent not told at once", extra={"agent_id": agent_id, "reason": str(error)})
+            log.warning("agent not told at once", extra={"agent_id": handle, "reason": str(error)})
 
     def close(self) -> None:
         self._app.close()
-        self._app.pool.force_close_all()
+        self._connections.force_close_all()
 
     def _message(self, ticket: Ticket) -> Any:
         args = (ticket.workspace, ticket.task_id, ticket.attempt)

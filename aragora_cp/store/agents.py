@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import redis
 
 from aragora_cp.config import ControlPlaneConfig
+from aragora_cp.errors import Conflict, QuotaExceeded
 from aragora_cp.lanes import SHARED_POOL, agent_lane, lane_name
-from aragora_cp.model import Agent, AgentSpec, AgentStatus, Hold, Lane
+from aragora_cp.model import Agent, AgentSpec, AgentStatus, Hold, Lane, agent_handle, read_handle
 from aragora_cp.store import scripts
 from aragora_cp.store.connection import translated
-from aragora_cp.store.keys import fleet_keys
-from aragora_cp.store.tasks import Record, TaskStore, as_record
+from aragora_cp.store.forms import Record, as_record
+from aragora_cp.store.keys import fleet_keys, workspace_keys
+from aragora_cp.store.tasks import TaskStore
 
 SHARED_SCOPE = "*"
 
@@ -29,8 +31,8 @@ class AgentStore:
         self._keys = fleet_keys(config.key_prefix)
 
     def register(self, spec: AgentSpec, *, session: str, owner: str, takeover: bool) -> tuple[str, Record | None]:
-        """Answers created, replaced, alive (refused; the record is the live one's) or foreign (refused). One round
-        trip."""
+        """Answers created, replaced, alive (refused; the record is the live one's) or foreign (refused). Raises
+        QuotaExceeded, Conflict when the workspace is being deleted. One round trip, two for a workspace's agent."""
         pool = spec.workspace or SHARED_POOL
         lane = lane_name(pool, spec.capabilities)
         lane_json = json.dumps({"pool": pool, "capabilities": list(spec.capabilities)})
@@ -45,7 +47,7 @@ class AgentStore:
         }
         answer = self._run(
             "register_agent",
-            spec.agent_id,
+            spec.handle,
             spec.workspace or SHARED_SCOPE,
             session,
             lane,
@@ -53,13 +55,16 @@ class AgentStore:
             owner,
             int(takeover),
             self._config.heartbeat_timeout_ms,
+            self._most_agents(spec.workspace),
             *(part for pair in record.items() for part in pair),
         )
+        if answer[0] == b"quota":
+            raise QuotaExceeded("max_agents", *answer[1:])
         return answer[0].decode(), as_record(answer[1]) if len(answer) > 1 else None
 
     def beat(
         self,
-        agent_id: str,
+        handle: str,
         session: str,
         holds: Sequence[Hold],
         *,
@@ -72,7 +77,7 @@ class AgentStore:
 
         Answers (ok, drain, stale or unknown; what became of each hold). A stale session's leases are renewed too:
         whether an attempt is still its own is for the attempt's fence to say, not for the agent's session."""
-        call = self._call("beat_agent", agent_id, session, json.dumps(list(running)), completed, failed, stuck)
+        call = self._call("beat_agent", handle, session, json.dumps(list(running)), completed, failed, stuck)
         renewals = self._tasks.renew_calls(holds)
         with translated():
             word, *answers = scripts.run_all(self._client, [call, *(each for _, each in renewals)])
@@ -81,40 +86,38 @@ class AgentStore:
             found |= {hold: text.decode() for hold, text in zip(group, words, strict=True)}
         return word.decode(), found
 
-    def leave(self, agent_id: str, session: str = "", *, remove: bool = False) -> str:
+    def leave(self, handle: str, session: str = "", *, remove: bool = False) -> str:
         """Answers left, stale or unknown. One round trip."""
-        return self._run("leave_agent", agent_id, session, int(remove)).decode()
+        return self._run("leave_agent", handle, session, int(remove)).decode()
 
-    def drain(self, agent_id: str, drain: bool) -> Record | None:
+    def drain(self, handle: str, drain: bool) -> Record | None:
         """The record after it, None when there is no such agent. One round trip."""
-        answer = self._run("drain_agent", agent_id, int(drain))
+        answer = self._run("drain_agent", handle, int(drain))
         return as_record(answer[1]) if answer[0] == b"ok" else None
 
-    def get(self, agent_id: str) -> tuple[Record | None, int]:
-        """The record and the store's time in ms. One round trip."""
+    def find(self, handles: Sequence[str]) -> tuple[list[Record | None], int]:
+        """The record of each, None where there is none, and the store's time in ms. One round trip."""
         with translated():
             pipe = self._client.pipeline(transaction=False)
-            pipe.hgetall(self._keys("agent", agent_id))
-            pipe.time()
-            record, (seconds, micros) = pipe.execute()
-        return as_record(record) if record else None, seconds * 1000 + micros // 1000
-
-    def page(self, scopes: Sequence[str], after: str, most: int) -> tuple[list[tuple[str, Record]], int]:
-        """Up to `most` agents of `scopes` whose ids come after `after`, by id; and the store's time. Two round
-        trips."""
-        start = f"({after}" if after else "-"
-        with translated():
-            pipe = self._client.pipeline(transaction=False)
-            for scope in scopes:
-                pipe.zrangebylex(self._keys("agents", scope), start, "+", start=0, num=most)
-            ids = sorted({found.decode() for group in pipe.execute() for found in group})[:most]
-            pipe = self._client.pipeline(transaction=False)
-            for agent_id in ids:
-                pipe.hgetall(self._keys("agent", agent_id))
+            for handle in handles:
+                pipe.hgetall(self._keys("agent", handle))
             pipe.time()
             *records, (seconds, micros) = pipe.execute()
-        rows = [(agent_id, as_record(rec)) for agent_id, rec in zip(ids, records, strict=True) if rec]
-        return rows, seconds * 1000 + micros // 1000
+        return [as_record(rec) if rec else None for rec in records], seconds * 1000 + micros // 1000
+
+    def page(self, workspace: str, after: str, most: int) -> tuple[list[tuple[str, Record]], int]:
+        """Up to `most` shared agents and agents of `workspace` whose ids come after `after`, by id, and the store's
+        time. A workspace's own agent hides a shared one of the same id. Two round trips."""
+        with translated():
+            pipe = self._client.pipeline(transaction=False)
+            for scope in (None, workspace):
+                start = f"({agent_handle(after, scope)}" if after else "-"
+                pipe.zrangebylex(self._keys("agents", scope or SHARED_SCOPE), start, "+", start=0, num=most)
+            handles = [found.decode() for group in pipe.execute() for found in group]
+        by_id = {read_handle(handle)[0]: handle for handle in handles}
+        ids = sorted(by_id)[:most]
+        records, now = self.find([by_id[agent_id] for agent_id in ids])
+        return [(agent_id, rec) for agent_id, rec in zip(ids, records, strict=True) if rec], now
 
     def lanes(self) -> list[Lane]:
         """Every lane that has an agent which is not offline, with the leader's last count. One round trip."""
@@ -125,6 +128,17 @@ class AgentStore:
             pipe.get(self._keys("lanes_load"))
             lanes, slots, load = pipe.execute()
         return read_lanes(lanes, slots, json.loads(load) if load else {})
+
+    def _most_agents(self, workspace: str | None) -> str:
+        """The workspace's limit, '' for none."""
+        if workspace is None:
+            return ""
+        key = workspace_keys(self._config.key_prefix, workspace)("workspace")
+        with translated():
+            status, limit = cast(list[bytes | None], self._client.hmget(key, ["status", "max_agents"]))
+        if status == b"deleting":
+            raise Conflict(f"the workspace {workspace!r} is being deleted")
+        return limit.decode() if limit else ""
 
     def _call(self, name: str, *args: Any) -> scripts.Call:
         return scripts.Call(scripts.script(name), self._keys.root, args)
@@ -189,4 +203,4 @@ def lanes_of(agent: AgentSpec) -> tuple[Lane, Lane]:
     """The agent's own lane and its direct one, as the claim's script wants them."""
     pool = agent.workspace or SHARED_POOL
     own = Lane(lane_name(pool, agent.capabilities), pool, frozenset(agent.capabilities), agent.concurrency)
-    return own, Lane(agent_lane(agent.agent_id), pool, frozenset(agent.capabilities), agent.concurrency)
+    return own, Lane(agent_lane(agent.handle), pool, frozenset(agent.capabilities), agent.concurrency)

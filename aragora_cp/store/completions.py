@@ -10,7 +10,7 @@ from redis.backoff import NoBackoff
 
 from aragora_cp.config import ControlPlaneConfig
 from aragora_cp.model import TaskStatus
-from aragora_cp.store.connection import translated
+from aragora_cp.store.connection import of_transport, translated
 from aragora_cp.store.keys import workspace_keys
 
 TaskRef = tuple[str, str]  # workspace, task id
@@ -23,7 +23,6 @@ class CompletionFeed:
     def __init__(self, config: ControlPlaneConfig, client: redis.Redis) -> None:
         """`client`: the process's own, for reading statuses; waiting costs one connection beside it."""
         timeout = config.redis_timeout
-        keep = {} if config.redis_url.startswith("unix:") else {"socket_keepalive": True}
         # No retries: the driver would connect anew for whoever meets the break, reader and writer at once, on the one
         # connection. No health checks: it sends one before a subscription that follows a while without any, and then
         # reads its answer beside `items`, which reads the same connection.
@@ -33,7 +32,7 @@ class CompletionFeed:
             socket_connect_timeout=timeout,
             health_check_interval=0,
             retry=Retry(NoBackoff(), 0, supported_errors=()),
-            **keep,
+            **of_transport(config),
         )
         self._pubsub = self._client.pubsub()
         self._prefix = config.key_prefix

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -72,7 +73,6 @@ def connect(config: ControlPlaneConfig, *, pool_size: int | None = None) -> redi
     A command is sent again after a connection error, so every script must give the same answer when it is run twice.
     """
     timeout = config.redis_timeout
-    keep: dict[str, Any] = {} if config.redis_url.startswith("unix:") else {"socket_keepalive": True}
     pool = redis.BlockingConnectionPool.from_url(
         config.redis_url,
         max_connections=pool_size or config.redis_pool_size,
@@ -83,9 +83,26 @@ def connect(config: ControlPlaneConfig, *, pool_size: int | None = None) -> redi
         retry=_BoundedRetry(timeout),
         retry_on_error=[ConnectionError, TimeoutError, BusyLoadingError],
         client_name="aragora-cp",
-        **keep,
+        **of_transport(config),
     )
     return redis.Redis.from_pool(pool)  # which closing the client closes too
+
+
+def of_transport(config: ControlPlaneConfig) -> dict[str, Any]:
+    """The driver's options that depend on how the store is reached."""
+    keep: dict[str, Any] = {} if config.redis_url.startswith("unix:") else {"socket_keepalive": True}
+    return keep | config.tls_options(config.redis_url)
+
+
+def _distrust(error: BaseException | None) -> str | None:
+    """Why TLS came to nothing, when that is what happened."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return f"the store's certificate is not trusted: {error.verify_message}; see redis_ca_file"
+        if isinstance(error, ssl.SSLError):
+            return f"no TLS with the store: {(error.reason or 'failed').lower().replace('_', ' ')}"
+        error = error.__cause__ or error.__context__
+    return None
 
 
 @contextmanager
@@ -97,7 +114,7 @@ def translated() -> Iterator[None]:
     except (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, OutOfMemoryError) as error:
         if isinstance(error, AuthenticationError):
             raise StoreUnavailable("the store does not accept our credentials") from error
-        raise StoreUnavailable from error
+        raise StoreUnavailable(_distrust(error)) from error
     except ResponseError as error:
         text = str(error)
         if any(word in text for word in _REFUSALS):

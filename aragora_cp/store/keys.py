@@ -9,9 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-#: name: template. `{}` are the parts a key is made from.
+#: name: template. `{}` are the parts a key is made from. Every home has an audit trail of its own.
+TRAIL_KEYS: Mapping[str, str] = {
+    "audit": "audit",  # stream: entries
+    "seals": "seals",  # stream, ids 1-0, 2-0, …: one seal over the entries since the one before
+    "refused": "refused",  # hash: refusals of this minute, all and by address
+}
+
 WORKSPACE_KEYS: Mapping[str, str] = {
+    **TRAIL_KEYS,
     "workspace": "workspace",  # hash: the workspace's settings
+    "keys": "keys",  # hash: id -> wrapped key, `current` -> id, `digest` -> wrapped key
     "task": "task:{}",  # hash: one record
     "tasks": "tasks",  # zset by creation time: every record
     "by": "by:{}",  # zset by time of entry: the records in one status
@@ -30,11 +38,11 @@ WORKSPACE_KEYS: Mapping[str, str] = {
     "cache": "cache:{}",  # string with expiry: task whose result answers for a digest
     "epoch": "epoch",  # the newest monitor leader seen here
     "events": "events",  # stream
-    "audit": "audit",  # stream
     "done": "done:{}",  # channel: a task became final
 }
 
 FLEET_KEYS: Mapping[str, str] = {
+    **TRAIL_KEYS,
     "agent": "agent:{}",  # hash: one agent
     "agents": "agents:{}",  # zset, lexical: ids of a scope ("*": shared, or a workspace)
     "beats": "agents:beats",  # zset by last heartbeat: agents that are not offline
@@ -44,13 +52,17 @@ FLEET_KEYS: Mapping[str, str] = {
     "members": "lanes:members",  # hash: lane -> agents that are not offline
     "lanes_load": "lanes:load",  # string: the leader's last count, JSON
     "lanes_version": "lanes:version",  # counter: bumped by every change of lanes or slots
+    "trails": "trails",  # zset, lexical: workspaces whose audit trail has a seal
     "workspaces": "workspaces",  # zset, lexical: every workspace
     "active": "active",  # zset by next look of the monitor: workspaces with something to look at
     "leader": "monitor:leader",  # string with expiry
     "epoch": "monitor:epoch",  # counter: leaders so far
     "tick": "monitor:tick",  # hash: last tick, end of the hold-off
     "token": "token:{}",  # hash: one token
-    "tokens": "tokens:{}",  # zset, lexical: token ids of a scope
+    "tokens": "tokens:{}",  # zset, lexical: token ids of a scope, without the revoked ones
+    "ending": "ending:{}",  # zset by time: token ids of a scope that end: expired then, or forgotten after revoking
+    "failures": "failures:{}",  # string with expiry: failed authentications of a source address
+    "changes": "changes",  # channel: what local caches must read again
     "quarantine": "quarantine",  # list: queue messages that were no tickets
     "probe": "probe:{}",  # string with expiry: written by readiness
 }

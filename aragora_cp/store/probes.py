@@ -14,7 +14,7 @@ from redis.retry import Retry
 
 from aragora_cp.config import ControlPlaneConfig
 from aragora_cp.errors import StoreUnavailable
-from aragora_cp.store.connection import translated
+from aragora_cp.store.connection import of_transport, translated
 from aragora_cp.store.keys import fleet_keys
 
 #: A probe's own bound on connecting and on each answer, in seconds; one try and one repeat.
@@ -56,6 +56,7 @@ class StoreProbes:
             socket_connect_timeout=timeout,
             retry=Retry(NoBackoff(), retries=1),
             client_name="aragora-cp-probe",
+            **of_transport(config),
         )
         self._keys = fleet_keys(config.key_prefix)
         self._id = uuid.uuid4().hex

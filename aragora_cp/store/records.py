@@ -3,15 +3,41 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
-from aragora_cp.model import MICROS, Priority, Task, TaskStatus
+from aragora_cp.model import MICROS, ErrorCode, Priority, Task, TaskStatus
 from aragora_cp.store.codec import loads
-from aragora_cp.store.tasks import Record
+from aragora_cp.store.forms import Record, error_field
+from aragora_cp.store.sealing import KeyNotHere, Unreadable, is_sealed
+
+#: From a field's name and what is stored in it to what it says. Raises Unreadable.
+Opener = Callable[[str, bytes], bytes]
+
+#: What is shown in place of a message that cannot be read.
+UNREADABLE_MESSAGE = "(encrypted, and its key is not here)"
 
 
-def read_task(workspace: str, task_id: str, record: Record, *, with_payload: bool = False) -> Task:
-    """The Task of one record. `cached` is for the caller to set."""
+def plain_only(field: str, data: bytes) -> bytes:  # noqa: ARG001 - an Opener
+    """The Opener of whoever has no key."""
+    if is_sealed(data):
+        raise KeyNotHere
+    return data
+
+
+def read_task(
+    workspace: str, task_id: str, record: Record, *, with_payload: bool = False, opener: Opener = plain_only
+) -> Task:
+    """The Task of one record. `cached` is for the caller to set.
+
+    What cannot be read is None, or a message that says so; the error then says it too, unless the task has one.
+    """
+    bodies, lost = _bodies(record, ("payload", "result") if with_payload else ("result",), opener)
+    error = _error(record, opener)
+    if lost and "err_code" not in record:
+        told = f"the {' and the '.join(lost)} cannot be read: encrypted, and the key is not here"
+        history = error["history"] if error else []
+        error = {"code": ErrorCode.UNREADABLE.value, "message": told, "retryable": False, "history": history}
     return Task(
         task_id=task_id,
         workspace=workspace,
@@ -28,10 +54,10 @@ def read_task(workspace: str, task_id: str, record: Record, *, with_payload: boo
         agent_id=_text(record, "agent") or None,
         target_agent_id=_text(record, "target") or None,
         lane=_text(record, "lane") or _text(record, "run_lane") or None,
-        payload=loads(record["payload"]) if with_payload and "payload" in record else None,
-        result=loads(record["result"]) if "result" in record else None,
-        error=_error(record),
-        progress=_progress(record),
+        payload=bodies.get("payload"),
+        result=bodies.get("result"),
+        error=error,
+        progress=_progress(record, opener),
         usage=_usage(record),
         cost=format_micros(int(record["cost"])) if "cost" in record else None,
         cached=False,
@@ -60,24 +86,48 @@ def _moment(record: Record, name: str) -> int | None:
     return int(float(record[name])) if record.get(name) else None
 
 
-def _error(record: Record) -> dict[str, Any] | None:
+def history_fields(record: Record) -> list[tuple[str, int]]:
+    """The fields that tell of failed attempts, each with its attempt, in order."""
+    return sorted(((n, int(n[1:])) for n in record if n[0] == "h" and n[1:].isdigit()), key=lambda pair: pair[1])
+
+
+def _bodies(record: Record, names: tuple[str, ...], opener: Opener) -> tuple[dict[str, Any], list[str]]:
+    found: dict[str, Any] = {}
+    lost = []
+    for name in names:
+        if name in record:
+            try:
+                found[name] = loads(opener(name, record[name]))
+            except Unreadable:
+                lost.append(name)
+    return found, lost
+
+
+def _message(field: str, data: bytes, opener: Opener) -> str:
+    try:
+        return opener(field, data).decode(errors="replace")
+    except Unreadable:
+        return UNREADABLE_MESSAGE
+
+
+def _error(record: Record, opener: Opener) -> dict[str, Any] | None:
     history = []
-    for name in sorted((n for n in record if n[0] == "h" and n[1:].isdigit()), key=lambda n: int(n[1:])):
-        at, code, agent, retryable, message = record[name].decode(errors="replace").split("|", 4)
+    for name, attempt in history_fields(record):
+        at, code, agent, retryable, message = record[name].split(b"|", 4)
         history.append(
             {
-                "attempt": int(name[1:]),
+                "attempt": attempt,
                 "at": int(at),
-                "agent_id": agent or None,
-                "code": code,
-                "retryable": retryable == "1",
-                "message": message,
+                "agent_id": agent.decode(errors="replace") or None,
+                "code": code.decode(errors="replace"),
+                "retryable": retryable == b"1",
+                "message": _message(error_field(attempt), message, opener),
             }
         )
     if "err_code" in record:
         return {
             "code": _text(record, "err_code"),
-            "message": _text(record, "err_message"),
+            "message": _message(error_field(int(record["attempt"])), record.get("err_message", b""), opener),
             "retryable": _text(record, "err_retryable") == "1",
             "history": history,
         }
@@ -89,11 +139,11 @@ def _error(record: Record) -> dict[str, Any] | None:
     return {name: last[name] for name in ("code", "message", "retryable")} | {"history": history}
 
 
-def _progress(record: Record) -> dict[str, Any] | None:
+def _progress(record: Record, opener: Opener) -> dict[str, Any] | None:
     if "percent" not in record and "note" not in record:
         return None
     percent = float(record["percent"]) if "percent" in record else None
-    return {"percent": percent, "message": _text(record, "note") or None}
+    return {"percent": percent, "message": _message("note", record.get("note", b""), opener) or None}
 
 
 def _usage(record: Record) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -15,12 +15,15 @@ import redis
 from redis.exceptions import NoScriptError, ResponseError
 
 from aragora_cp.model import LEGAL_MOVES
-from aragora_cp.store.keys import FLEET_KEYS, WORKSPACE_KEYS, lua_table
+from aragora_cp.store.keys import FLEET_KEYS, TRAIL_KEYS, WORKSPACE_KEYS, lua_table
+from aragora_cp.telemetry.origin import Origin, present
 
 _LIBRARY = {
-    "workspace": ("clock", "record", "tenant", "backlog", "windows", "ageing", "journal", "lifecycle"),
-    "fleet": ("clock", "lanes"),
+    "workspace": ("clock", "trail", "record", "tenant", "backlog", "windows", "ageing", "journal", "lifecycle"),
+    "fleet": ("clock", "trail", "lanes"),
+    "trail": ("clock", "trail", "streams"),
 }
+_KEYS = {"workspace": WORKSPACE_KEYS, "fleet": FLEET_KEYS, "trail": TRAIL_KEYS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +35,18 @@ class Script:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One run of a script: its root key (which decides the slot) and its arguments."""
+    """One run of a script: its root key (which decides the slot) and its arguments. `origin` is where the present call
+    comes from, for the audit trail."""
 
     script: Script
     root: str
     args: tuple[Any, ...]
+    origin: Origin = field(default_factory=present)
+
+    @property
+    def argv(self) -> tuple[Any, ...]:
+        """All that the script gets: the last argument is its origin."""
+        return (*self.args, str(self.origin))
 
 
 def _moves() -> str:
@@ -49,11 +59,12 @@ def _moves() -> str:
 
 @cache
 def script(name: str) -> Script:
-    """The script `lua/<name>.lua`. Its first line names its home: ``-- home: workspace`` or ``-- home: fleet``."""
+    """The script `lua/<name>.lua`. Its first line names its home: ``-- home: workspace``, ``-- home: fleet``, or
+    ``-- home: trail`` for one that works on the trail of either."""
     folder = files("aragora_cp.store") / "lua"
     body = (folder / f"{name}.lua").read_text()
     home = body.split("\n", 1)[0].removeprefix("-- home:").strip()
-    parts = [lua_table(WORKSPACE_KEYS if home == "workspace" else FLEET_KEYS)]
+    parts = [lua_table(_KEYS[home])]
     if home == "workspace":
         parts.append(_moves())
     parts += [(folder / "lib" / f"{part}.lua").read_text() for part in _LIBRARY[home]]
@@ -64,9 +75,9 @@ def script(name: str) -> Script:
 def run(client: redis.Redis, call: Call) -> Any:
     """Run one script: one round trip, and a second the first time a server sees it."""
     try:
-        return client.evalsha(call.script.sha, 1, call.root, *call.args)
+        return client.evalsha(call.script.sha, 1, call.root, *call.argv)
     except NoScriptError:
-        return client.eval(call.script.source, 1, call.root, *call.args)
+        return client.eval(call.script.source, 1, call.root, *call.argv)
 
 
 def run_all(
@@ -82,11 +93,11 @@ def run_all(
     for command in extra:
         pipe.execute_command(*command)
     for call in calls:
-        pipe.evalsha(call.script.sha, 1, call.root, *call.args)
+        pipe.evalsha(call.script.sha, 1, call.root, *call.argv)
     answers = pipe.execute(raise_on_error=False)
     for n, call in enumerate(calls, start=len(extra)):
         if isinstance(answers[n], NoScriptError):
-            answers[n] = client.eval(call.script.source, 1, call.root, *call.args)
+            answers[n] = client.eval(call.script.source, 1, call.root, *call.argv)
     for answer in answers:
         if isinstance(answer, Exception) and (raise_errors or not isinstance(answer, ResponseError)):
             raise answer

@@ -16,8 +16,9 @@ from aragora_cp.model import Lane, Ticket
 from aragora_cp.store import scripts
 from aragora_cp.store.agents import read_lanes
 from aragora_cp.store.connection import translated
+from aragora_cp.store.forms import lanes_json, read_tickets
 from aragora_cp.store.keys import fleet_keys, workspace_keys
-from aragora_cp.store.tasks import lanes_json, read_tickets
+from aragora_cp.store.purges import Stopped, WorkspacePurge
 
 log = logging.getLogger(__name__)
 
@@ -51,15 +52,21 @@ class Due:
     now: int
 
 
+#: The next look at a workspace that was deleted.
+GONE = -1
+
+
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What one look at a workspace did. `next_look`: ms by the store's clock, 0 next tick, None never."""
+    """What one look at a workspace did. `next_look`: ms by the store's clock, 0 next tick, None never, `GONE` when
+    there is no such workspace any more. `stopped` are attempts that were cancelled."""
 
     workspace: str
     next_look: int | None
     tickets: tuple[Ticket, ...]
     load: Mapping[str, int]
     repairs: Mapping[str, int]
+    stopped: tuple[Stopped, ...] = ()
 
 
 class Deposed(Exception):
@@ -73,6 +80,7 @@ class SweepStore:
         self._client = client
         self._config = config
         self._keys = fleet_keys(config.key_prefix)
+        self._purge = WorkspacePurge(client, config)
 
     def lead(self, token: str, *, lease_ms: int, gap_ms: int) -> Leadership:
         """Become or stay the leader, or learn that another one is."""
@@ -106,10 +114,10 @@ class SweepStore:
         lanes: Sequence[Lane],
         short: Sequence[str],
         idle: Sequence[str],
-        now: int,
         chance: float,
     ) -> list[Look]:
-        """Look at each of `workspaces`, all in one round trip. Raises Deposed.
+        """Look at each of `workspaces`, all in one round trip, and take a step with each that is being deleted. Raises
+        Deposed.
 
         One that cannot be looked at is logged, left out and due again: its trouble must not become the others'.
         """
@@ -126,7 +134,6 @@ class SweepStore:
             "ageing": round(self._config.ageing * 1000),
             "short": list(short),
             "idle": list(idle),
-            "audit_from": max(0, now - retention),
         }
         calls = []
         for workspace in workspaces:
@@ -143,6 +150,9 @@ class SweepStore:
                 continue
             if answer[0] == b"deposed":
                 raise Deposed
+            if answer[0] == b"deleting":
+                looks.append(self._delete(epoch, workspace))
+                continue
             _, next_look, tickets, load, repairs = answer
             looks.append(
                 Look(
@@ -154,6 +164,13 @@ class SweepStore:
                 )
             )
         return looks
+
+    def _delete(self, epoch: int, workspace: str) -> Look:
+        """The next step of deleting a workspace."""
+        step = self._purge.step(epoch, workspace)
+        if step.word == "deposed":
+            raise Deposed
+        return Look(workspace, GONE if step.word == "gone" else 0, (), {}, {}, step.stopped)
 
     def schedule(self, load: Mapping[str, int] | None, looks: Sequence[tuple[str, float, float]]) -> None:
         """Note the lanes' load (None keeps it) and when to look next: (workspace, score given, next score) each."""

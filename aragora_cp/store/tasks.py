@@ -3,62 +3,49 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import redis
 
-from aragora_cp.backoff import retry_ceilings
 from aragora_cp.config import ControlPlaneConfig
-from aragora_cp.lanes import capability_key
-from aragora_cp.model import Failure, Hold, Lane, NewTask, Priority, TaskStatus, Ticket, Usage
+from aragora_cp.model import ErrorCode, Failure, Hold, Lane, NewTask, TaskStatus, Usage
 from aragora_cp.store import scripts
 from aragora_cp.store.connection import translated
+from aragora_cp.store.forms import (
+    Admission,
+    Answer,
+    Cancellation,
+    Record,
+    as_record,
+    error_field,
+    flat_pairs,
+    lanes_json,
+    new_record,
+    read_tickets,
+    usage_args,
+)
 from aragora_cp.store.keys import fleet_keys, workspace_keys
+from aragora_cp.store.vault import Vault
 
-Record = dict[str, bytes]
+#: For how long a task goes by an agent that lacks its workspace's key.
+NO_KEY_PAUSE = 5.0
+
+#: Why a task fails whose payload nobody will ever read. Not sealed: it has no secret to tell, and no key for it.
+UNREADABLE = Failure(
+    ErrorCode.UNREADABLE, "the payload cannot be read: its key was destroyed, or it was changed", retryable=False
+)
 
 #: The most records that one page looks at, however few of them match its filter.
 EXAMINED_PER_PAGE = 2000
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """What became of a submit: `outcome` is created, existing, cached or conflict, and the record the answering task's;
-    or quota (`quota`: its name, the limit, what is used), or the state of a workspace that takes no tasks."""
-
-    outcome: str
-    task_id: str = ""
-    record: Record = field(default_factory=dict)
-    tickets: tuple[Ticket, ...] = ()
-    quota: tuple[str, int, int] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A script's word, the record after it (None when there is none) and the tickets to send."""
-
-    word: str
-    record: Record | None = None
-    tickets: tuple[Ticket, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Cancellation:
-    """`word` is cancelled, final or unknown; `agent_id` is who ran it ('' nobody)."""
-
-    word: str
-    agent_id: str
-    attempt: int
-    children: tuple[str, ...]
-    record: Record | None
-
-
 class TaskStore:
-    """All of a workspace's task state. Raises StoreUnavailable from every method."""
+    """All of a workspace's task state. Payloads, results and messages go to the store sealed, and come back so: `vault`
+    opens them. Raises StoreUnavailable from every method."""
 
-    def __init__(self, client: redis.Redis, config: ControlPlaneConfig) -> None:
+    def __init__(self, client: redis.Redis, config: ControlPlaneConfig, vault: Vault | None = None) -> None:
+        self.vault = vault or Vault(client, config)
         self._client = client
         self._config = config
         self._active = fleet_keys(config.key_prefix)("active")
@@ -68,11 +55,12 @@ class TaskStore:
         new: NewTask,
         task_id: str,
         *,
-        idempotency: tuple[str, str] | None,
+        idempotency: tuple[str, str, str] | None,
         cache_digest: str,
         lanes: Sequence[Lane],
     ) -> Admission:
-        """Admit one task. `idempotency` is (digest of the key, digest of the body). One round trip.
+        """Admit one task. `idempotency` is (digest of the key, digest of the body, one that counts as the same or
+        ''). One round trip.
 
         Sent twice under one id (a lost answer), it is admitted once.
         """
@@ -80,6 +68,7 @@ class TaskStore:
             "id": task_id,
             "idem": idempotency[0] if idempotency else "",
             "idem_digest": idempotency[1] if idempotency else "",
+            "idem_also": idempotency[2] if idempotency else "",
             "idem_ms": round(self._config.idempotency_ttl * 1000),
             "cache": cache_digest,
             "delay_ms": round((new.delay or 0) * 1000),
@@ -95,7 +84,8 @@ class TaskStore:
             new.workspace,
             json.dumps(control),
             lanes_json(lanes),
-            *_flat(_new_record(new, cache_digest)),
+            self.vault.seal(new.workspace, task_id, "payload", new.payload),
+            *flat_pairs(new_record(new, cache_digest)),
         )
         word = answer[0].decode()
         if word == "quota":
@@ -119,6 +109,8 @@ class TaskStore:
             self._config.heartbeat_timeout_ms,
             self._grace_ms,
             self._config.window,
+            int(self.vault.seals),
+            round(NO_KEY_PAUSE * 1000),
         )
         record = as_record(answer[2]) if len(answer) > 2 else None
         return Answer(answer[0].decode(), record, read_tickets(hold.workspace, answer[1]))
@@ -152,8 +144,8 @@ class TaskStore:
             hold.attempt,
             hold.lease,
             "" if percent is None else f"{percent:g}",
-            message or "",
-            *_usage_args(usage),
+            self._sealed(hold, "note", message or ""),
+            *usage_args(usage),
         ).decode()
 
     def finish(self, hold: Hold, result: bytes, agent_id: str, lanes: Sequence[Lane], usage: Usage) -> Answer:
@@ -164,17 +156,18 @@ class TaskStore:
             hold.task_id,
             hold.attempt,
             hold.lease,
-            result,
+            self.vault.seal(hold.workspace, hold.task_id, "result", result),
             agent_id,
             lanes_json(lanes),
             self._config.window,
-            *_usage_args(usage),
+            *usage_args(usage),
         )
         record = as_record(answer[2]) if len(answer) > 2 else None
         return Answer(answer[0].decode(), record, read_tickets(hold.workspace, answer[1]))
 
     def fail(self, hold: Hold, failure: Failure, agent_id: str, chance: float) -> Answer:
         """Answers retry, failed, ignored, stale or unknown. One round trip."""
+        field = error_field(hold.attempt)
         answer = self._run(
             "fail_task",
             hold.workspace,
@@ -182,7 +175,7 @@ class TaskStore:
             hold.attempt,
             hold.lease,
             failure.code.value,
-            failure.message,
+            failure.message if failure is UNREADABLE else self._sealed(hold, field, failure.message),
             int(failure.retryable),
             int(failure.lost),
             chance,
@@ -190,8 +183,8 @@ class TaskStore:
         )
         return Answer(answer[0].decode(), as_record(answer[1]) if len(answer) > 1 else None)
 
-    def hand_back(self, hold: Hold, lanes: Sequence[Lane], awaits: Sequence[str] = ()) -> Answer:
-        """Answers pending, stale or unknown. One round trip."""
+    def hand_back(self, hold: Hold, lanes: Sequence[Lane], awaits: Sequence[str] = (), *, pause: float = 0) -> Answer:
+        """Answers pending, stale or unknown. It waits for `awaits`, or `pause` seconds. One round trip."""
         answer = self._run(
             "hand_back_task",
             hold.workspace,
@@ -200,6 +193,7 @@ class TaskStore:
             hold.lease,
             lanes_json(lanes),
             self._config.window,
+            round(pause * 1000),
             *awaits,
         )
         return Answer(answer[0].decode(), None, read_tickets(hold.workspace, answer[1]))
@@ -262,6 +256,10 @@ class TaskStore:
         found = [(task_id.decode(), as_record(flat)) for task_id, flat in rows]
         return found, (next_time.decode(), next_id.decode()) if next_id else None
 
+    def _sealed(self, hold: Hold, field: str, text: str) -> bytes:
+        data = text.encode()
+        return self.vault.seal(hold.workspace, hold.task_id, field, data) if data else data
+
     @property
     def _grace_ms(self) -> int:
         return round(self._config.kill_grace * 1000)
@@ -282,90 +280,13 @@ class TaskStore:
         call = self._call(name, workspace, *args)
         with translated():
             pipe = self._client.pipeline(transaction=False)
-            pipe.evalsha(call.script.sha, 1, call.root, *call.args)
+            pipe.evalsha(call.script.sha, 1, call.root, *call.argv)
             pipe.zadd(self._active, {workspace: 0}, lt=True)
             answer, noted = pipe.execute(raise_on_error=False)
             if isinstance(answer, redis.exceptions.NoScriptError):
-                answer = self._client.eval(call.script.source, 1, call.root, *call.args)
+                answer = self._client.eval(call.script.source, 1, call.root, *call.argv)
                 noted = self._client.zadd(self._active, {workspace: 0}, lt=True)
             for each in (answer, noted):
                 if isinstance(each, Exception):
                     raise each
         return answer
-
-
-def lanes_json(lanes: Iterable[Lane]) -> str:
-    """Lanes as the scripts read them."""
-    return json.dumps(
-        [
-            {
-                "name": lane.name,
-                "pool": lane.pool,
-                "capabilities": sorted(lane.capabilities),
-                "slots": lane.slots,
-                "running": lane.running,
-                "tickets": lane.tickets,
-            }
-            for lane in lanes
-        ]
-    )
-
-
-def as_record(flat: Any) -> Record:
-    """A hash's answer, flat or as a mapping, as a dictionary."""
-    if isinstance(flat, Mapping):
-        return {name.decode(): value for name, value in flat.items()}
-    return {flat[n].decode(): flat[n + 1] for n in range(0, len(flat), 2)}
-
-
-def read_tickets(workspace: str, rows: Sequence[Sequence[Any]]) -> tuple[Ticket, ...]:
-    return tuple(
-        Ticket(
-            workspace=workspace,
-            task_id=row[0].decode(),
-            attempt=row[1],
-            lane=row[2].decode(),
-            priority=Priority(row[3]),
-            task_type=row[4].decode(),
-            timeout=row[5] / 1000,
-            correlation_id=row[6].decode(),
-        )
-        for row in rows
-    )
-
-
-def _usage_args(usage: Usage) -> tuple[int, int, str, int]:
-    return usage.input_tokens, usage.output_tokens, usage.model, usage.cost_micros
-
-
-def _flat(record: Mapping[str, Any]) -> list[Any]:
-    return [part for pair in record.items() for part in pair]
-
-
-def _new_record(new: NewTask, cache_digest: str) -> dict[str, Any]:
-    record: dict[str, Any] = {
-        "type": new.task_type,
-        "prio": int(new.priority),
-        "caps": capability_key(new.required_capabilities),
-        "payload": new.payload,
-        "attempt": 0,
-        "retries": 0,
-        "losses": 0,
-        "max_retries": new.max_retries,
-        "backoff": ",".join(map(str, retry_ceilings(new.retry, new.max_retries))),
-        "jitter": int(new.retry.jitter),
-        "timeout": round(new.timeout * 1000),
-        "waited": 0,
-        "corr": new.correlation_id,
-        "actor": new.actor,
-    }
-    optional = {
-        "target": new.agent_id,
-        "queue_timeout": None if new.queue_timeout is None else round(new.queue_timeout * 1000),
-        "parent": new.parent_id,
-        "placement": new.placement or None,
-        "meta": json.dumps(dict(new.metadata)) if new.metadata else None,
-        "cache": cache_digest or None,
-        "cache_ms": round(new.cache_ttl * 1000) if new.cache_ttl else None,
-    }
-    return record | {name: value for name, value in optional.items() if value is not None}

@@ -10,25 +10,27 @@ import secrets
 import string
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from aragora_cp.errors import InvalidRequest, Unauthenticated
+from aragora_cp.errors import InvalidRequest, Unauthenticated, UnknownToken
 from aragora_cp.lanes import RESERVED_WORKSPACES, WORKSPACE
-from aragora_cp.model import Caller, Role
+from aragora_cp.model import Caller, Role, Scopes
+from aragora_cp.tenancy.cache import FRESH, KEPT, Copy, FreshCache
+from aragora_cp.tenancy.scopes import checked
 
 _ALPHABET = string.ascii_letters + string.digits
 _SECRET_LENGTH = 43  # of 62 letters: 256 bits
 _TOKEN = re.compile(r"acp_([0-9a-f]{16})_([A-Za-z0-9_-]{16,128})")
 _NOBODY = hashlib.sha256(b"nobody").hexdigest()
 
-#: How old a token's record may be before it is read again. Revoking must take effect within 2 s everywhere; the rest is
-#: left for the read itself.
-FRESH = 1.5
-#: Records that one process keeps; the one used longest ago goes first.
-KEPT = 10_000
+#: Seconds for which the secret before stays good after a rotation, where nothing else is said; and the most.
+OVERLAP = 300.0
+LONGEST_OVERLAP = 7 * 86400.0
+#: Use of a token is noted once in so many ms.
+USE_NOTED_EVERY_MS = 60_000
+_MOST_USES = 10_000
 
 
 class StoredToken(Protocol):
@@ -45,26 +47,50 @@ class StoredToken(Protocol):
     @property
     def digest(self) -> str: ...
     @property
+    def old_digest(self) -> str: ...
+    @property
+    def old_until(self) -> int: ...
+    @property
+    def scopes(self) -> Scopes: ...
+    @property
+    def created_at(self) -> int: ...
+    @property
     def expires_at(self) -> int | None: ...
     @property
     def revoked_at(self) -> int | None: ...
+    @property
+    def rotated_at(self) -> int | None: ...
+    @property
+    def last_used_at(self) -> int | None: ...
+
+
+class TokenReader(Protocol):
+    """Raises StoreUnavailable."""
+
+    def get(self, token_id: str) -> tuple[StoredToken | None, int]:
+        """The token, None when there is none, and the store's time in ms."""
+        ...
 
 
 class TokenRecords(Protocol):
     """Where tokens are kept. Raises StoreUnavailable from every method."""
 
     def add(
-        self, token_id: str, *, workspace: str | None, role: Role, name: str, digest: str, expires_at: int | None
+        self,
+        token_id: str,
+        *,
+        workspace: str | None,
+        role: Role,
+        name: str,
+        digest: str,
+        lasts_ms: int | None,
+        scopes: Scopes,
     ) -> StoredToken:
-        """Enter a new token."""
+        """Enter a new token. Raises NotFound for a workspace that there is not, QuotaExceeded."""
         ...
 
-    def get(self, token_id: str) -> tuple[StoredToken | None, int]:
-        """The token, None when there is none, and the store's time in ms."""
-        ...
-
-    def now(self) -> int:
-        """The store's time in ms."""
+    def rotate(self, token_id: str, *, digest: str, overlap_ms: int, scope: str = "") -> StoredToken:
+        """Give a token (of `scope`, when one is named) a new secret. Raises NotFound, Conflict."""
         ...
 
 
@@ -95,10 +121,17 @@ class TokenIssuer:
         self._new_secret = new_secret
 
     def issue(
-        self, *, workspace: str | None, role: Role, name: str = "", expires_in: float | None = None
+        self,
+        *,
+        workspace: str | None,
+        role: Role,
+        name: str = "",
+        expires_in: float | None = None,
+        scopes: Scopes = Scopes(),  # noqa: B008 - frozen
     ) -> IssuedToken:
         """A token of `workspace` (None: of the platform), valid for `expires_in` seconds by the store's clock (None:
-        for ever). Raises InvalidRequest, StoreUnavailable. Two round trips, three with `expires_in`."""
+        for ever) and narrowed to `scopes`. Raises InvalidRequest, NotFound for a workspace that there is not,
+        QuotaExceeded, StoreUnavailable. At most two round trips."""
         errors: dict[str, list[str]] = {}
         if workspace is not None and (not WORKSPACE.fullmatch(workspace) or workspace in RESERVED_WORKSPACES):
             errors["workspace"] = ["must be 1 to 63 of a-z, 0-9 and -, and not a reserved word"]
@@ -117,17 +150,29 @@ class TokenIssuer:
             role=role,
             name=name,
             digest=digest(secret),
-            expires_at=None if expires_in is None else self._records.now() + math.ceil(expires_in * 1000),
+            lasts_ms=None if expires_in is None else math.ceil(expires_in * 1000),
+            scopes=checked(scopes),
+        )
+        return IssuedToken(record, f"acp_{token_id}_{secret}")
+
+    def rotate(self, token_id: str, *, overlap: float = OVERLAP, scope: str = "") -> IssuedToken:
+        """Give a token a new secret; the present one stays good for `overlap` seconds, one that was rotated before does
+        not. `scope`: it must be of this workspace, or of `*`, the platform. Raises InvalidRequest, NotFound, Conflict,
+        StoreUnavailable. One round trip."""
+        if not 0 <= overlap <= LONGEST_OVERLAP:
+            raise InvalidRequest({"overlap": [f"must be 0 to {LONGEST_OVERLAP:g} seconds"]})
+        secret = self._new_secret()
+        record = self._records.rotate(
+            token_id, digest=digest(secret), overlap_ms=math.ceil(overlap * 1000), scope=scope
         )
         return IssuedToken(record, f"acp_{token_id}_{secret}")
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    """A record, when it was asked for by our own clock, and the store's time then."""
+class _Read:
+    """A record, and the store's time when it was read."""
 
     record: StoredToken
-    at: float
     store_ms: int
 
 
@@ -135,13 +180,13 @@ class Authenticator:
     """Tells whose a token is. Safe to share between threads.
 
     A record is read again once it is `FRESH` seconds old, so a token that is revoked stops working within 2 s in every
-    process. Unknown ids are never remembered: a new token works at once. Expiry is judged by the store's clock, carried
-    on from the last reading by `clock` (monotonic seconds).
+    process, and at once where the change is pushed (`forget`). Unknown ids are never remembered: a new token works at
+    once. Expiry is judged by the store's clock, carried on from the last reading by `clock` (monotonic seconds).
     """
 
     def __init__(
         self,
-        records: TokenRecords,
+        records: TokenReader,
         *,
         clock: Callable[[], float] = time.monotonic,
         fresh: float = FRESH,
@@ -149,54 +194,72 @@ class Authenticator:
     ) -> None:
         self._records = records
         self._clock = clock
-        self._fresh = fresh
-        self._kept = kept
-        self._lock = threading.Lock()
-        self._seen: OrderedDict[str, _Seen] = OrderedDict()
+        self._cache: FreshCache[_Read] = FreshCache(clock=clock, fresh=fresh, kept=kept)
+        self._uses_lock = threading.Lock()
+        self._uses: dict[str, int] = {}
 
     def authenticate(self, text: str) -> StoredToken:
-        """The record of the token `text`. Raises Unauthenticated, StoreUnavailable. No round trip while the record is
-        fresh, else one."""
-        match = _TOKEN.fullmatch(text)
-        if match is None:
-            raise Unauthenticated("this is not a token of ours")
-        token_id, secret = match.groups()
-        seen = self._look_up(token_id)
-        # An unknown id costs a comparison too, so that the time taken does not tell which ids there are.
-        known = hmac.compare_digest(digest(secret), seen.record.digest if seen else _NOBODY)
-        if seen is None or not known:
-            raise Unauthenticated("the token is not valid")
-        record = seen.record
+        """The record of the token `text`. Raises UnknownToken, Unauthenticated when it was good once, StoreUnavailable.
+        No round trip while the record is fresh, else one."""
+        token_id, secret = _parts(text)
+        copy = self._cache.get(token_id, lambda: self._read(token_id))
+        # An unknown id costs the comparisons too, so that the time taken does not tell which ids there are.
+        record = copy.value.record if copy else None
+        sent = digest(secret)
+        present = hmac.compare_digest(sent, record.digest if record else _NOBODY)
+        before = hmac.compare_digest(sent, (record.old_digest if record else "") or _NOBODY)
+        if copy is None or record is None or not (present or before):
+            raise UnknownToken("the token is not valid")
+        now = self._store_ms(copy)
         if record.revoked_at is not None:
             raise Unauthenticated("the token was revoked")
-        if record.expires_at is not None and self._store_ms(seen) >= record.expires_at:
+        if record.expires_at is not None and now >= record.expires_at:
             raise Unauthenticated("the token has expired")
+        if not present and now >= record.old_until:
+            raise Unauthenticated("the token was rotated; this is its old secret")
+        self._note_use(record, now)
         return record
 
-    def _look_up(self, token_id: str) -> _Seen | None:
-        asked = self._clock()
-        with self._lock:
-            seen = self._seen.get(token_id)
-            if seen is not None and asked - seen.at < self._fresh:
-                self._seen.move_to_end(token_id)
-                return seen
+    def forget(self, token_id: str | None = None) -> None:
+        """Read it anew next time; without an id, all."""
+        self._cache.forget(token_id)
+
+    def take_uses(self) -> Mapping[str, int]:
+        """When tokens were used last, in the store's ms, as far as it is worth noting; each is told once."""
+        with self._uses_lock:
+            uses, self._uses = self._uses, {}
+        return uses
+
+    def _read(self, token_id: str) -> _Read | None:
         record, store_ms = self._records.get(token_id)
-        with self._lock:
-            if record is None:
-                self._seen.pop(token_id, None)
-                return None
-            seen = _Seen(record, asked, store_ms)
-            self._seen[token_id] = seen
-            self._seen.move_to_end(token_id)
-            if len(self._seen) > self._kept:
-                self._seen.popitem(last=False)
-        return seen
+        return None if record is None else _Read(record, store_ms)
 
-    def _store_ms(self, seen: _Seen) -> int:
-        return seen.store_ms + int((self._clock() - seen.at) * 1000)
+    def _store_ms(self, copy: Copy[_Read]) -> int:
+        return copy.value.store_ms + int((self._clock() - copy.at) * 1000)
+
+    def _note_use(self, record: StoredToken, now: int) -> None:
+        if now - (record.last_used_at or 0) < USE_NOTED_EVERY_MS:
+            return
+        with self._uses_lock:
+            if record.token_id in self._uses or len(self._uses) < _MOST_USES:
+                self._uses[record.token_id] = now
 
 
-def check_token(records: TokenRecords, text: str) -> Caller:
+def claimed_id(authorization: str) -> str:
+    """The token id that an `Authorization` header tells, whether or not its secret is right; '' when it tells none."""
+    match = _TOKEN.fullmatch(authorization.strip().rpartition(" ")[2])
+    return match[1] if match else ""
+
+
+def check_token(records: TokenReader, text: str) -> Caller:
     """Whose token this is, for a process that asks once. Raises Unauthenticated, StoreUnavailable. One round trip."""
     token = Authenticator(records).authenticate(text)
-    return Caller(token.token_id, token.workspace, token.role)
+    return Caller(token.token_id, token.workspace, token.role, scopes=token.scopes)
+
+
+def _parts(text: str) -> tuple[str, str]:
+    """Id and secret. Raises UnknownToken."""
+    match = _TOKEN.fullmatch(text)
+    if match is None:
+        raise UnknownToken("this is not a token of ours")
+    return match[1], match[2]

@@ -71,6 +71,7 @@ def config(celery_broker: ValkeyBroker) -> ControlPlaneConfig:
 def plane(config: ControlPlaneConfig) -> Iterator[ControlPlane]:
     """The parts of the control plane in this process, and a monitor over them."""
     plane = build(config)
+    plane.workspaces.create("acme", {})
     stop = threading.Event()
     monitor = threading.Thread(target=plane.monitor().run, args=(stop,), name="monitor")
     monitor.start()

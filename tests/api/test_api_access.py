@@ -34,6 +34,18 @@ NEEDED = {
     "drain_agent": Role.OPERATOR,
     "resume_agent": Role.OPERATOR,
     "remove_agent": Role.OPERATOR,
+    "create_workspace": Role.ADMIN,
+    "list_workspaces": Role.ADMIN,
+    "get_workspace": Role.ADMIN,
+    "change_workspace": Role.ADMIN,
+    "delete_workspace": Role.ADMIN,
+    "list_audit": Role.OPERATOR,
+    "verify_audit": Role.OPERATOR,
+    "export_audit": Role.OPERATOR,
+    "create_token": Role.OPERATOR,
+    "list_tokens": Role.OPERATOR,
+    "revoke_token": Role.OPERATOR,
+    "rotate_token": Role.OPERATOR,
 }
 PUBLIC = {"health", "livez", "readyz"}
 ALLOWED = {

@@ -133,7 +133,7 @@ class TestCancel:
         held = claim(task_id, "code-1").hold
         running = [{"task_id": task_id, "attempt": 1, "lease": held.lease}]
         assert submitter.post(f"/tasks/{task_id}/cancel").status_code == 200
-        assert broker.cancelled == [("code-1", task_id, 1)]
+        assert broker.cancelled == [("acme/code-1", task_id, 1)]
         beat = agent.post("/agents/code-1/heartbeat", {"session": session, "running": running}).json
         assert beat == {"cancel": [task_id], "lost": [], "drain": False}
 

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from aragora_cp import Agent, Context, TaskCancelled
+from aragora_cp import Agent, Context, RejectTask, TaskCancelled
 
 agent = Agent(capabilities=["chaos"], concurrency=2)
 app = agent.app if os.environ.get("ARAGORA_CP_AGENT_TOKEN") else None
@@ -113,3 +113,19 @@ def not_json(payload: dict[str, Any], ctx: Context) -> object:
 def nan(payload: dict[str, Any], ctx: Context) -> float:
     note("start", ctx)
     return float("nan")
+
+
+@agent.task("chaos.tell")
+def tell(payload: dict[str, Any], ctx: Context) -> dict[str, Any]:
+    """Says its payload's secret in every way that a handler has; fails as often as it is told to."""
+    note("start", ctx)
+    secret = payload["secret"]
+    ctx.progress(50, f"half of {secret}")
+    if ctx.attempt <= payload.get("fails", 0):
+        raise RuntimeError(f"could not find {secret}") from KeyError(secret)
+    if payload.get("reject"):
+        raise RejectTask(f"no {secret}")
+    child = (
+        ctx.submit("chaos.tell", {"secret": secret}, required_capabilities=["chaos"]) if payload.get("child") else None
+    )
+    return {"secret": secret, "child": child}

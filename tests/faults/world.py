@@ -174,7 +174,7 @@ class World:
         """The tasks of the audit entries with this action and outcome."""
         entries: Any = self.plane.client.xrange(f"{self.config.key_prefix}{{default}}:audit")
         return [
-            fields[b"task_id"].decode()
+            fields[b"target"].decode()
             for _, fields in entries
             if fields[b"action"].decode() == action and fields[b"outcome"].decode() == outcome
         ]

@@ -87,12 +87,27 @@ def test_a_private_agent_gets_nothing_of_another_workspace(fleet: Fleet) -> None
     ticket = fleet.broker.take()
     assert ticket is not None
     assert fleet.scheduler.claim(fleet.hold(ticket), private) == "incapable"
-    direct = fleet.submit("code", agent_id="p1")
-    ticket = fleet.broker.take("@p1")
+    direct = fleet.submit("code", agent_id=private.handle)
+    ticket = fleet.broker.take("@other/p1")
     assert ticket is not None
     assert fleet.scheduler.claim(fleet.hold(ticket), private) == "incapable"
     assert fleet.get(task.task_id).status is TaskStatus.PENDING
-    assert fleet.get(direct.task_id).status is TaskStatus.FAILED
+    assert fleet.get(direct.task_id).status is TaskStatus.PENDING
+
+
+def test_a_direct_task_goes_to_the_agent_that_is_meant(fleet: Fleet) -> None:
+    shared, private = fleet.agent("a1", "code"), fleet.agent("a1", "code", workspace="acme")
+    for spec, other in ((shared, private), (private, shared)):
+        task = fleet.submit("code", agent_id=spec.handle)
+        ticket = fleet.broker.take(f"@{spec.handle}")
+        assert ticket is not None
+        assert fleet.scheduler.claim(fleet.hold(ticket), other) == "incapable"
+        assert fleet.get(task.task_id).status is TaskStatus.PENDING
+        fleet.sweep()
+        claim = fleet.claim(spec, fleet.broker.take(f"@{spec.handle}"))
+        fleet.scheduler.cancel("acme", task.task_id)
+        assert fleet.broker.cancelled[-1] == (spec.handle, task.task_id, 1)
+        assert claim.task.task_id == task.task_id
 
 
 @pytest.mark.parametrize("crowd", [2, 30])

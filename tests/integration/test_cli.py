@@ -27,6 +27,7 @@ from tests.waiting import eventually
 @pytest.fixture
 def plane(config: ControlPlaneConfig) -> Iterator[ControlPlane]:
     plane = build(config)
+    plane.workspaces.create("acme", {})
     yield plane
     plane.close()
 
@@ -49,15 +50,36 @@ def test_a_token_is_made_and_revoked(config: ControlPlaneConfig, plane: ControlP
         check_token(plane.tokens, token["token"])
 
 
+def test_tokens_are_listed_and_rotated(config: ControlPlaneConfig, plane: ControlPlane) -> None:
+    made = json.loads(
+        run(
+            config, "tokens", "create", "--role", "agent", "--workspace", "default", "--capability", "code", "--json"
+        ).stdout
+    )
+    (listed,) = json.loads(run(config, "tokens", "list", "--workspace", "default", "--json").stdout)
+    assert (listed["token_id"], listed["capabilities"]) == (made["token_id"], ["code"])
+    assert made["token_id"] in run(config, "tokens", "list", "--workspace", "default").stdout
+    assert run(config, "tokens", "list").stdout == "no tokens\n"
+    rotated = json.loads(run(config, "tokens", "rotate", made["token_id"], "--overlap", "0", "--json").stdout)
+    assert check_token(plane.tokens, rotated["token"]).scopes.capabilities == ("code",)
+    with pytest.raises(Unauthenticated):
+        check_token(plane.tokens, made["token"])
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [
         (["create", "--role", "viewer", "--workspace", "A b"], "workspace: must be"),
         (["create", "--role", "viewer", "--expires-in", "nan"], "expires_in: must be"),
+        (["create", "--role", "viewer", "--workspace", "acmee"], "no workspace 'acmee'; did you mean 'acme'?"),
+        (["create", "--role", "viewer", "--network", "10.0.0.0/64"], "networks: '10.0.0.0/64' is not a network"),
         (["revoke", "nothing"], "there is no token 'nothing'"),
+        (["rotate", "nothing"], "there is no token 'nothing'"),
     ],
 )
-def test_a_token_that_cannot_be_is_one_line(config: ControlPlaneConfig, args: list[str], said: str) -> None:
+def test_a_token_that_cannot_be_is_one_line(
+    config: ControlPlaneConfig, plane: ControlPlane, args: list[str], said: str
+) -> None:
     result = run(config, "tokens", *args)
     assert result.exit_code == 1
     assert said in result.stderr
@@ -91,7 +113,7 @@ def test_a_sound_store_without_processes_has_warnings_only(config: ControlPlaneC
     assert result.exit_code == 0, result.output
     found = findings(result)
     assert list(found) == [
-        "settings", "store", "version", "clock", "eviction", "persistence", "broker", "monitor", "agents",
+        "settings", "store", "version", "clock", "eviction", "persistence", "encryption", "broker", "monitor", "agents",
     ]  # fmt: skip
     verdicts = {name: finding["verdict"] for name, finding in found.items()}
     assert {verdicts[name] for name in ("settings", "store", "version", "clock", "eviction", "broker")} == {"ok"}

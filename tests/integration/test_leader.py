@@ -117,7 +117,6 @@ def test_what_is_submitted_while_it_looks_is_not_overlooked(fleet: Fleet) -> Non
         lanes=(),
         short=(),
         idle=(),
-        now=0,
         chance=0,
     )
     sooner = fleet.submit(delay=60.0)

@@ -96,12 +96,31 @@ def test_an_id_comes_free_when_its_process_is_silent_or_leaves(fleet: Fleet) -> 
     eventually(register, 2, "the silent agent's id is free")
 
 
-@pytest.mark.parametrize(("owner", "workspace"), [("someone", None), ("tests", "acme"), ("tests", "other")])
-def test_an_id_that_belongs_to_someone_else_is_taken(fleet: Fleet, owner: str, workspace: str | None) -> None:
+def test_an_id_that_belongs_to_someone_else_is_taken(fleet: Fleet) -> None:
     fleet.registry.register(FULL, owner="tests", takeover=False)
     with pytest.raises(Conflict, match="taken"):
-        fleet.registry.register(AgentSpec("a1", ("code",), workspace=workspace), owner=owner, takeover=True)
+        fleet.registry.register(AgentSpec("a1", ("code",)), owner="someone", takeover=True)
     assert fleet.registry.get("a1", None).capabilities == ("code", "search")
+
+
+def test_every_pool_has_ids_of_its_own(fleet: Fleet) -> None:
+    """An agent hides a shared one of the same id from its workspace, and nothing from the others."""
+    specs = [AgentSpec("a1", (capability,), workspace=workspace)
+             for capability, workspace in (("code", None), ("mine", "acme"), ("theirs", "other"))]  # fmt: skip
+    for spec in specs:
+        assert fleet.registry.register(spec, owner="tests", takeover=False)[1]
+    fleet.agent("a2")
+    seen = {name: fleet.registry.list(name, limit=1) for name in ("acme", "other", "third")}
+    assert {name: page.items[0].capabilities[0] for name, page in seen.items()} == {
+        "acme": "mine",
+        "other": "theirs",
+        "third": "code",
+    }
+    assert [agent.agent_id for agent in fleet.registry.list("acme", cursor="a1").items] == ["a2"]
+    assert fleet.registry.get("a1", "acme").capabilities == ("mine",)
+    fleet.registry.remove("a1", "acme")
+    assert fleet.registry.get("a1", "acme").capabilities == ("code",)
+    assert fleet.registry.get("a1", "other").status is AgentStatus.IDLE
 
 
 def test_of_many_that_register_one_id_at_once_one_gets_it(fleet: Fleet) -> None:
@@ -243,7 +262,8 @@ def test_another_workspaces_agent_is_not_there(fleet: Fleet) -> None:
     for refused in (fleet.registry.get, fleet.registry.drain, fleet.registry.resume, fleet.registry.remove):
         with pytest.raises(NotFound):
             refused("theirs", "acme")
-    assert fleet.registry.get("theirs", None).lane == "other.code"
+    with pytest.raises(NotFound):
+        fleet.registry.get("theirs", None)
     assert fleet.registry.get("theirs", "other").workspace == "other"
 
 

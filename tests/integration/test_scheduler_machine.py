@@ -84,7 +84,16 @@ class SchedulerMachine(RuleBasedStateMachine):
     def submit(
         self, count: int, capabilities: tuple[str, ...], max_retries: int, agent: str | None, **more: Any
     ) -> Any:
-        new = NewTask("acme", "t", b"{}", capabilities, max_retries=max_retries, agent_id=agent, retry=RETRIES, **more)
+        new = NewTask(
+            "acme",
+            "t",
+            b"{}",
+            capabilities,
+            max_retries=max_retries,
+            agent_id=agent and SPECS[agent].handle,
+            retry=RETRIES,
+            **more,
+        )
         ids = []
         for _ in range(count):
             task, created = self.fleet.scheduler.submit(new)
@@ -138,9 +147,9 @@ class SchedulerMachine(RuleBasedStateMachine):
     def come_and(self, agent: str, then: str) -> None:
         self.register(agent)
         if then == "leave":
-            self.fleet.registry.leave(agent, self.fleet.session(SPECS[agent]))
+            self.fleet.registry.leave(SPECS[agent].handle, self.fleet.session(SPECS[agent]))
         elif then != "stay":
-            getattr(self.fleet.registry, then)(agent, None)
+            getattr(self.fleet.registry, then)(agent, SPECS[agent].workspace)
 
     # --- tickets and attempts --------------------------------------------------------------------------------------
 
@@ -151,7 +160,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         for _ in range(most):
             ticket = self.fleet.broker.take()
             if ticket is not None:
-                spec = next(s for s in SPECS.values() if ticket.lane in (lane_of(s), f"@{s.agent_id}"))
+                spec = next(s for s in SPECS.values() if ticket.lane in (lane_of(s), f"@{s.handle}"))
                 holds.append(self.claim(ticket, spec))
         return multiple(*filter(None, holds))
 
@@ -170,7 +179,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             assert told.status is S.PENDING
             assert ticket.attempt == told.attempt + 1
             assert set(answer.task.required_capabilities) <= set(spec.capabilities)
-            assert answer.task.target_agent_id in (None, spec.agent_id)
+            assert answer.task.target_agent_id in (None, spec.handle)
             told.status, told.attempt, told.hold, told.late = S.RUNNING, ticket.attempt, hold, None
             assert self.fleet.scheduler.claim(hold, spec) == answer
             return hold
@@ -182,7 +191,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             assert ticket.attempt != told.attempt + 1
         elif answer == "incapable":
             task = self.fleet.get(ticket.task_id)
-            if task.target_agent_id == spec.agent_id:
+            if task.target_agent_id == spec.handle:
                 self.model.end(ticket.task_id, S.FAILED)
         else:
             assert answer == "not-due"

@@ -149,14 +149,3 @@ def test_what_is_open_is_never_cleaned_up(fleet: Fleet) -> None:
     told = statuses(fleet, claim.hold.task_id, waiting.task_id)
     assert told == [TaskStatus.RUNNING, TaskStatus.PENDING]
     assert broken_invariants(fleet.client, fleet.config, "acme") == []
-
-
-def test_the_audit_trail_is_kept_as_long_as_results(fleet: Fleet) -> None:
-    fleet.client.xadd(fleet.keys("audit"), {"action": "old"}, id="1000-0")
-    for _ in range(300):
-        fleet.client.xadd(fleet.keys("audit"), {"action": "old"}, id="1001-*")
-    fleet.submit("nobody")
-    fleet.sweep(now=now_ms(fleet.client))
-    actions = [entry[b"action"] for _, entry in fleet.client.xrange(fleet.keys("audit"))]
-    assert actions.count(b"old") <= 100
-    assert b"task.submit" in actions

@@ -18,6 +18,7 @@ from aragora_cp.lanes import (
     queue_name,
     serves,
 )
+from aragora_cp.model import agent_handle, read_handle
 
 capabilities = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}", fullmatch=True)
 capability_sets = st.frozensets(capabilities, max_size=6)
@@ -71,9 +72,11 @@ def test_a_queues_name_leads_back_to_its_lane(given_set: frozenset[str]) -> None
 
 @given(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", fullmatch=True))
 def test_a_named_agents_queue_leads_back_to_its_lane(agent_id: str) -> None:
-    lane = agent_lane(agent_id)
-    assert queue_name(lane) == f"cp.agent.{agent_id}"
-    assert lane_of_queue(queue_name(lane)) == lane
+    for workspace, queue in ((None, f"cp.agent.{agent_id}"), ("acme", f"cp.acme.@{agent_id}")):
+        handle = agent_handle(agent_id, workspace)
+        assert read_handle(handle) == (agent_id, workspace)
+        assert queue_name(agent_lane(handle)) == queue
+        assert lane_of_queue(queue) == agent_lane(handle)
 
 
 def test_no_workspaces_pool_can_be_mistaken_for_an_agents_queue() -> None:

@@ -156,4 +156,4 @@ def test_lanes_with_their_load() -> None:
 def test_an_agents_own_lane_and_its_direct_one() -> None:
     own, direct = lanes_of(AgentSpec("a1", ("code",), workspace="acme", concurrency=3))
     assert (own.name, own.pool, own.slots) == ("acme.code", "acme", 3)
-    assert direct.name == "@a1"
+    assert direct.name == "@acme/a1"

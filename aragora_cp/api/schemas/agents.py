@@ -88,6 +88,9 @@ class AgentFilterSchema(ma.Schema):
     cursor = fields.String(metadata={"description": "`next_cursor` of the page before."})
 
 
+_SHARED = "Attempts; null for a workspace's token that looks at a shared agent."
+
+
 class AgentSchema(ma.Schema):
     agent_id = fields.String(required=True)
     workspace = fields.String(required=True, allow_none=True, metadata={"description": "null: shared by all."})
@@ -106,8 +109,8 @@ class AgentSchema(ma.Schema):
     session = fields.String(required=True)
     registered_at = fields.String(required=True, metadata={"format": "date-time"})
     last_heartbeat = fields.String(required=True, metadata={"format": "date-time"})
-    completed = fields.Integer(required=True)
-    failed = fields.Integer(required=True)
+    completed = fields.Integer(required=True, allow_none=True, metadata={"description": _SHARED})
+    failed = fields.Integer(required=True, allow_none=True, metadata={"description": _SHARED})
 
 
 class RegisteredAgentSchema(AgentSchema):

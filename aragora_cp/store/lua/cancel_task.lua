@@ -8,10 +8,10 @@ local t = load_routing(id)
 if not t then return {'unknown'} end
 local children = redis.call('SMEMBERS', K.children(id))
 if MOVES[t.status].CANCELLED == nil then
-  audit(ARGV[2], 'task.cancel', id, 'already-final', ARGV[3])
+  refuse(ARGV[2], 'task.cancel', id, 'already-final', ARGV[3])
   return {'final', '', t.attempt, children, redis.call('HGETALL', K.task(id))}
 end
 local agent = t.status == 'RUNNING' and t.agent or ''
+audit(ARGV[2], 'task.cancel', id, 'accepted', ARGV[3], {status = t.status}, {status = 'CANCELLED'})
 finalise(id, t, 'CANCELLED')
-audit(ARGV[2], 'task.cancel', id, 'cancelled', ARGV[3])
 return {'cancelled', agent, t.attempt, children, redis.call('HGETALL', K.task(id))}

@@ -2,9 +2,11 @@
 -- Give one attempt of a task to an agent: state, lease and deadline in one write; then let the next tickets out.
 -- KEYS[1]  the workspace's root
 -- ARGV     task, attempt of the ticket, lease token, agent, the agent's lane, lanes JSON (its own and its direct one),
---          lease ms, grace ms beyond the time limit, window
+--          lease ms, grace ms beyond the time limit, window, whether the agent can encrypt (1/0), ms that the task
+--          goes by one that cannot
 -- Returns  {'claimed', tickets, record flat} or {refusal, tickets}; refusals: unknown, final, taken, stale-ticket,
---          not-due, incapable, suspended, at-limit (of the workspace). The same lease token claims the same attempt again.
+--          not-due, incapable, suspended, at-limit (of the workspace), no-key (encryption is required
+--          and the agent cannot). The same lease token claims the same attempt again.
 local id, attempt, lease, agent, lane_name = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local lease_ms, grace, window = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
 local tickets = {}
@@ -26,13 +28,13 @@ if able and t.target ~= '' then
   for capability in string.gmatch(t.caps, '[^+]+') do able = able and lanes[1].has[capability] end
 end
 if not able then
+  refuse('agent:' .. agent, 'task.claim', id, 'incapable', t.corr)
   leave_window(id, t)
-  if t.target == agent then
+  if lanes[2] and lanes[2].name == class_of(t) then
     fail_finally(id, t, 'no-handler', 'the agent named by the task does not have the capabilities it requires', '0')
   else
     enqueue(id, t)
   end
-  audit('agent:' .. agent, 'task.claim', id, 'incapable', t.corr)
   return {'incapable', tickets}
 end
 
@@ -44,9 +46,22 @@ if refusal then
   return {refusal, tickets}
 end
 
-leave_queue(id, t)
+local function stop_waiting()
+  leave_queue(id, t)
+  if t.waiting_since ~= '' then put(id, t, 'waited', tonumber(t.waited) + NOW - tonumber(t.waiting_since)) end
+end
+
+if TENANT.encrypted and ARGV[10] ~= '1' then
+  refuse('agent:' .. agent, 'task.claim', id, 'no-key', t.corr)
+  stop_waiting()
+  delay_until(id, t, NOW + tonumber(ARGV[11]))
+  return {'no-key', tickets}
+end
+
+audit('agent:' .. agent, 'task.claim', id, 'accepted', t.corr, {status = t.status},
+  {status = 'RUNNING', attempt = tonumber(attempt)})
 local freed = t.lane
-if t.waiting_since ~= '' then put(id, t, 'waited', tonumber(t.waited) + NOW - tonumber(t.waiting_since)) end
+stop_waiting()
 local deadline = NOW + tonumber(t.timeout)
 local lease_until = math.min(NOW + lease_ms, deadline + grace)
 move(id, t, 'RUNNING')

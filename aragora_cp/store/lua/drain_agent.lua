@@ -4,8 +4,11 @@
 -- ARGV     agent id, drain (1/0)
 -- Returns  {'ok', record flat} or {'unknown'}
 local id = ARGV[1]
-local lane = redis.call('HGET', K.agent(id), 'counted_lane')
+local known = redis.call('HMGET', K.agent(id), 'counted_lane', 'drain', 'scope')
+local lane = known[1]
 if not lane then return {'unknown'} end
+audit(CALLED_BY ~= '' and CALLED_BY or 'agent:' .. id, ARGV[2] == '1' and 'agent.drain' or 'agent.resume', id, 'accepted', CALLED_AS,
+  {drain = known[2] == '1'}, {drain = ARGV[2] == '1', workspace = known[3]})
 redis.call('HSET', K.agent(id), 'drain', ARGV[2])
 if lane ~= '' then recount(id, lane, '1', slots_of(id)) end
 return {'ok', redis.call('HGETALL', K.agent(id))}

@@ -10,13 +10,17 @@ if held == 'unknown' then return {'unknown'} end
 local outcome
 if held == 'held' or held == 'late' then
   t.agent = ARGV[9]
-  outcome = fail_attempt(id, t, ARGV[4], ARGV[5], ARGV[6], ARGV[7], tonumber(ARGV[8]))
+  local message = ARGV[5]
+  if not may_keep(message) and ARGV[4] ~= 'unreadable' then
+    message = 'the message was not encrypted, and has been left out'
+  end
+  outcome = fail_attempt(id, t, ARGV[4], message, ARGV[6], ARGV[7], tonumber(ARGV[8]), 'agent:' .. ARGV[9])
 elseif held == 'closed' and t.status == 'FAILED' then
   outcome = 'failed'
 elseif held == 'closed' and t.status == 'PENDING' then
   outcome = 'retry'
 else
-  audit('agent:' .. ARGV[9], 'task.fail', id, 'stale-attempt', t.corr)
+  refuse('agent:' .. ARGV[9], 'task.fail', id, 'stale-attempt', t.corr)
   outcome = 'stale'
 end
 return {outcome, redis.call('HGETALL', K.task(id))}

@@ -10,9 +10,20 @@ local t, held = fence(id, attempt, lease)
 if held == 'unknown' then return {'unknown', tickets} end
 if held == 'closed' and t.status == 'COMPLETED' then return {'finished', tickets, redis.call('HGETALL', K.task(id))} end
 if held ~= 'held' and held ~= 'late' then
-  audit('agent:' .. ARGV[5], 'task.finish', id, 'stale-attempt', t.corr)
+  refuse('agent:' .. ARGV[5], 'task.finish', id, 'stale-attempt', t.corr)
   return {'stale', tickets, redis.call('HGETALL', K.task(id))}
 end
+if not may_keep(ARGV[4]) then
+  -- Encryption has been required since the claim: another attempt, by an agent that can.
+  refuse('agent:' .. ARGV[5], 'task.finish', id, 'not-encrypted', t.corr)
+  if held == 'held' then
+    back_to_pending(id, t, false)
+    enqueue(id, t)
+  end
+  return {'stale', tickets, redis.call('HGETALL', K.task(id))}
+end
+audit('agent:' .. ARGV[5], 'task.finish', id, held == 'late' and 'accepted-late' or 'accepted', t.corr,
+  {status = t.status, attempt = tonumber(attempt)}, {status = 'COMPLETED'})
 put(id, t, 'result', ARGV[4], 'agent', ARGV[5])
 add_usage(id, ARGV[8], ARGV[9], ARGV[10], ARGV[11])
 local woken = finalise(id, t, 'COMPLETED')

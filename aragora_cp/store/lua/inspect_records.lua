@@ -5,6 +5,7 @@
 -- Returns  {how many were looked at, findings: {kind, task} …}
 local first, count, fix = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3] == '1'
 local findings = {}
+if fix and first == 0 then audit(CALLED_BY, 'workspace.mend', '', 'accepted', CALLED_AS) end
 local STATUSES = {'PENDING', 'RUNNING', 'COMPLETED', 'FAILED', 'CANCELLED'}
 
 local function found(kind, id)

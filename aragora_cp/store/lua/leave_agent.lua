@@ -7,6 +7,8 @@ local id = ARGV[1]
 local known = redis.call('HMGET', K.agent(id), 'session', 'scope')
 if not known[1] then return 'unknown' end
 if ARGV[2] ~= '' and known[1] ~= ARGV[2] then return 'stale' end
+audit(CALLED_BY ~= '' and CALLED_BY or 'agent:' .. id, ARGV[3] == '1' and 'agent.remove' or 'agent.leave', id, 'accepted',
+  CALLED_AS, nil, {workspace = known[2]})
 recount(id, '', '0', 0)
 redis.call('ZREM', K.beats(), id)
 if ARGV[3] == '1' then

@@ -22,7 +22,7 @@ for n = 3, #ARGV, 3 do
   elseif t and t.status == 'PENDING' and tonumber(t.attempt) < tonumber(attempt) then
     answer = 'unclaimed'
   elseif t then
-    audit('agent', 'task.renew', id, 'stale-attempt', t.corr)
+    refuse('agent', 'task.renew', id, 'stale-attempt', t.corr)
   end
   answers[#answers + 1] = answer
 end

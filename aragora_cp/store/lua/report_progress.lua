@@ -9,11 +9,11 @@ local t, held = fence(id, attempt, lease)
 if held == 'unknown' then return 'unknown' end
 if held ~= 'held' and held ~= 'late' then
   if t.status == 'CANCELLED' and t.attempt == attempt then return 'cancelled' end
-  audit('agent', 'task.progress', id, 'stale-attempt', t.corr)
+  refuse('agent', 'task.progress', id, 'stale-attempt', t.corr)
   return 'stale'
 end
 if ARGV[4] ~= '' then redis.call('HSET', K.task(id), 'percent', ARGV[4]) end
-if ARGV[5] ~= '' then redis.call('HSET', K.task(id), 'note', ARGV[5]) end
+if ARGV[5] ~= '' and may_keep(ARGV[5]) then redis.call('HSET', K.task(id), 'note', ARGV[5]) end
 add_usage(id, ARGV[6], ARGV[7], ARGV[8], ARGV[9])
 if ARGV[4] ~= '' or ARGV[5] ~= '' then event('progress', id, t) end
 return 'noted'

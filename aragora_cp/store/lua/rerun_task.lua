@@ -8,14 +8,15 @@ local tickets = {}
 local t = load_routing(id)
 if not t then return {'unknown', tickets} end
 if t.status ~= 'FAILED' and t.status ~= 'CANCELLED' then
+  refuse(ARGV[2], 'task.retry', id, 'conflict', ARGV[3])
   return {'conflict', tickets, redis.call('HGETALL', K.task(id))}
 end
+audit(ARGV[2], 'task.retry', id, 'accepted', ARGV[3], {status = t.status}, {status = 'PENDING'})
 move(id, t, 'PENDING')
 put(id, t, 'retries', 0, 'losses', 0, 'lease', '', 'closed', '', 'agent', '', 'waited', 0, 'waiting_since', '',
   'finished', '')
 redis.call('HDEL', K.task(id), 'err_code', 'err_message', 'err_retryable', 'percent', 'note')
 enqueue(id, t)
 event('rerun', id, t)
-audit(ARGV[2], 'task.retry', id, 'accepted', ARGV[3])
 place(t.prio, read_lanes(ARGV[4]), tonumber(ARGV[5]), tickets)
 return {'pending', tickets, redis.call('HGETALL', K.task(id))}

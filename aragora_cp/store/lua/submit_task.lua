@@ -1,12 +1,13 @@
 -- home: workspace
 -- Admit one task: record, place in its class, idempotency key, event and audit entry, or nothing at all; then release.
 -- KEYS[1]  the workspace's root
--- ARGV[1]  control JSON: id, idem, idem_digest, idem_ms, cache, delay_ms, run_at, window, actor, parent, corr,
---          placement ('' the workspace's own)
+-- ARGV[1]  control JSON: id, idem, idem_digest, idem_also (another digest of the same body, '' none), idem_ms,
+--          cache, delay_ms, run_at, window, actor, parent, corr, placement ('' the workspace's own)
 -- ARGV[2]  JSON of the lanes that can serve it
--- ARGV[3…] the record's fields and values, flat
+-- ARGV[3]  the payload
+-- ARGV[4…] the record's other fields and values, flat
 -- Returns  {'created' | 'existing' | 'cached' | 'conflict', task id, tickets, the answering record without its payload},
---          or {'quota', name, limit, used}, or {'suspended'}: nothing has changed.
+--          or {'quota', name, limit, used}, or {'suspended'}, or {'not-encrypted'}: nothing has changed.
 -- Run twice with one id it answers 'created' twice.
 local control = cjson.decode(ARGV[1])
 local id = control.id
@@ -24,7 +25,10 @@ if control.idem ~= '' then
   if seen then
     local digest, earlier = string.match(seen, '^(%S+) (%S+)$')
     if redis.call('EXISTS', K.task(earlier)) == 1 then
-      if digest ~= control.idem_digest then return answer('conflict', earlier) end
+      if digest ~= control.idem_digest and digest ~= control.idem_also then
+        refuse(control.actor, 'task.submit', earlier, 'idempotency-conflict', control.corr)
+        return answer('conflict', earlier)
+      end
       return answer('existing', earlier)
     end
   end
@@ -37,17 +41,22 @@ if control.cache ~= '' then
   end
 end
 
-if TENANT.status ~= 'active' then return {TENANT.status} end
+if TENANT.status ~= 'active' then
+  refuse(control.actor, 'task.submit', id, TENANT.status, control.corr)
+  return {TENANT.status}
+end
+if not may_keep(ARGV[3]) then return {'not-encrypted'} end
 if TENANT.max_pending then
   local used = redis.call('ZCARD', K.by('PENDING'))
   if used >= TENANT.max_pending then
-    audit(control.actor, 'task.submit', id, 'quota-exceeded', control.corr)
+    refuse(control.actor, 'task.submit', id, 'quota-exceeded', control.corr)
     return {'quota', 'max_pending', TENANT.max_pending, used}
   end
 end
 
-local fields = {}
-for n = 3, #ARGV do fields[#fields + 1] = ARGV[n] end
+local fields = {'payload', ARGV[3]}
+for n = 4, #ARGV do fields[#fields + 1] = ARGV[n] end
+audit(control.actor, 'task.submit', id, 'accepted', control.corr, nil, {status = 'PENDING'})
 redis.call('HSET', K.task(id), unpack(fields))
 redis.call('HSET', K.task(id), 'status', 'PENDING', 'created', NOW, 'seq', redis.call('INCR', K.seq()))
 if control.placement == '' then redis.call('HSET', K.task(id), 'placement', TENANT.placement) end
@@ -60,7 +69,6 @@ end
 
 local t = load_routing(id)
 event('submitted', id, t)
-audit(control.actor, 'task.submit', id, 'accepted', t.corr)
 local due = math.max(control.run_at, control.delay_ms > 0 and NOW + control.delay_ms or 0)
 if due > NOW then
   delay_until(id, t, due)

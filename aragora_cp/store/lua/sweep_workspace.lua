@@ -4,10 +4,11 @@
 -- ARGV[1]  JSON: epoch, judge (lost leases may be judged), window, most (of each kind a look), grace (ms beyond a time
 --          limit), retention (ms), resend (ms after which a missing ticket is sent again), move (ms after which a ticket
 --          goes to an idle lane), ageing (ms of waiting that raise a ticket by one priority), short (lanes whose queue holds fewer tickets than are out), idle (lanes with a free
---          slot and an empty queue), audit_from (stream id; older entries go)
+--          slot and an empty queue)
 -- ARGV[2]  JSON of the lanes that this workspace may use
 -- ARGV[3]  chance in [0, 1)
--- Returns  {'swept', ms of the next look (0: next tick, -1: none), tickets, load flat, repairs flat} or {'deposed'}
+-- Returns  {'swept', ms of the next look (0: next tick, -1: none), tickets, load flat, repairs flat}, {'deposed'}, or
+--          {'deleting'}: there is nothing to look after any more
 local c = cjson.decode(ARGV[1])
 local lanes, chance = read_lanes(ARGV[2]), tonumber(ARGV[3])
 local tickets, repairs = {}, {}
@@ -15,6 +16,8 @@ local tickets, repairs = {}, {}
 local seen = tonumber(redis.call('GET', K.epoch()) or '0')
 if seen > c.epoch then return {'deposed'} end
 if seen < c.epoch then redis.call('SET', K.epoch(), c.epoch) end
+if TENANT.status == 'deleting' then return {'deleting'} end
+local retention = TENANT.retention or c.retention
 
 local function repaired(kind, by)
   repairs[kind] = (repairs[kind] or 0) + (by or 1)
@@ -30,6 +33,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', K.deadlines(), '-inf', NOW, 'LIM
   redis.call('ZREM', K.deadlines(), id)
   local t = load_routing(id)
   if t and t.status == 'PENDING' then
+    audit('monitor', 'task.expire', id, 'failed', t.corr, {status = t.status}, {status = 'FAILED', code = 'expired'})
     fail_finally(id, t, 'expired', 'no agent took the task within its queue_timeout', '0')
     repaired('expired')
   end
@@ -42,10 +46,10 @@ if c.judge == 1 then
       redis.call('ZREM', K.running(), id)
       repaired('stray-lease')
     elseif NOW >= tonumber(t.deadline) + c.grace then
-      fail_attempt(id, t, 'timeout', 'the attempt ran longer than its time limit', '1', '0', chance)
+      fail_attempt(id, t, 'timeout', 'the attempt ran longer than its time limit', '1', '0', chance, 'monitor')
       repaired('timeout')
     else
-      fail_attempt(id, t, 'agent-lost', 'the agent stopped renewing its lease', '1', '1', chance)
+      fail_attempt(id, t, 'agent-lost', 'the agent stopped renewing its lease', '1', '1', chance, 'monitor')
       repaired('lost-lease')
     end
   end
@@ -143,14 +147,13 @@ for _, name in ipairs(c.idle) do
 end
 
 for _, status in ipairs({'COMPLETED', 'FAILED', 'CANCELLED'}) do
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', K.by(status), '-inf', NOW - c.retention, 'LIMIT', 0, c.most)) do
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', K.by(status), '-inf', NOW - retention, 'LIMIT', 0, c.most)) do
     redis.call('DEL', K.task(id), K.children(id), K.awaiting(id))
     redis.call('ZREM', K.tasks(), id)
     redis.call('ZREM', K.by(status), id)
     repaired('removed')
   end
 end
-redis.call('XTRIM', K.audit(), 'MINID', '~', c.audit_from)
 
 -- When to look again.
 local next_look = -1
@@ -163,7 +166,7 @@ for _, index in ipairs({K.delayed(), K.deadlines()}) do
 end
 for _, status in ipairs({'COMPLETED', 'FAILED', 'CANCELLED'}) do
   local head = redis.call('ZRANGE', K.by(status), 0, 0, 'WITHSCORES')
-  by_then(head[2] and math.max(tonumber(head[2]) + c.retention, NOW + 1))
+  by_then(head[2] and math.max(tonumber(head[2]) + retention, NOW + 1))
 end
 local load_now = redis.call('HGETALL', K.load())
 local busy = #load_now > 0 or redis.call('ZCARD', K.running()) > 0

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 
-from aragora_cp.errors import Forbidden, MalformedRequest, Unauthenticated, WorkspaceMismatch
-from aragora_cp.model import Caller, Role
+from aragora_cp.errors import (
+    Forbidden,
+    MalformedRequest,
+    NotFound,
+    RateLimited,
+    Unauthenticated,
+    UnknownToken,
+    WorkspaceMismatch,
+)
+from aragora_cp.model import Caller, Role, Workspace
 from aragora_cp.store.tokens import TokenRecord
 from aragora_cp.tenancy.correlation import correlation_id
+from aragora_cp.tenancy.guesses import GuessGuard
 from aragora_cp.tenancy.middleware import TenancyMiddleware
 from aragora_cp.tenancy.roles import allows, require
 from aragora_cp.tenancy.tokens import Authenticator, digest
+from aragora_cp.tenancy.workspaces import Workspaces
 
 SECRET = "s" * 43
 TOKENS = {"0" * 16: None, "1" * 16: "acme"}
@@ -24,11 +38,42 @@ class Records:
             return None, 0
         return TokenRecord(token_id, TOKENS[token_id], Role.OPERATOR, "", digest(SECRET), 0, None, None), 0
 
-    def add(self, *_args: object, **_kwargs: object) -> TokenRecord:
-        raise NotImplementedError
 
-    def now(self) -> int:
-        return 0
+class Kept:
+    """`WorkspaceRecords` in memory."""
+
+    def __init__(self, *names: str) -> None:
+        self.rows = {name: Workspace(name) for name in names}
+        self.reads = 0
+
+    def create(self, workspace: str, settings: Mapping[str, Any]) -> tuple[str, Workspace]:
+        known = workspace in self.rows
+        self.rows.setdefault(workspace, Workspace(workspace, **settings))
+        return "exists" if known else "created", self.rows[workspace]
+
+    def read(self, workspace: str) -> Workspace | None:
+        self.reads += 1
+        return self.rows.get(workspace)
+
+    def change(self, workspace: str, settings: Mapping[str, Any], action: str) -> tuple[str, Workspace | None]:
+        if workspace not in self.rows:
+            return "unknown", None
+        self.rows[workspace] = replace(self.rows[workspace], **settings)
+        return "changed", self.rows[workspace]
+
+    def page(self, after: str, most: int) -> tuple[list[Workspace], str | None]:
+        return sorted(self.rows.values(), key=lambda each: each.workspace), None
+
+
+@dataclass
+class Failures:
+    """`FailureCounter` in memory, with a window that never ends."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def count_failure(self, source: str, most: int, window_ms: int) -> tuple[int, int]:
+        self.counts[source] += 1
+        return self.counts[source], 30_000
 
 
 PLATFORM = f"Bearer acp_{'0' * 16}_{SECRET}"
@@ -36,8 +81,31 @@ ACME = f"Bearer acp_{'1' * 16}_{SECRET}"
 
 
 @pytest.fixture
-def tenancy() -> TenancyMiddleware:
-    return TenancyMiddleware(Authenticator(Records()))
+def tenancy(kept: Kept, failures: Failures, clock: Clock) -> TenancyMiddleware:
+    return TenancyMiddleware(Authenticator(Records()), Workspaces(kept), GuessGuard(failures, 3, clock=clock))
+
+
+@pytest.fixture
+def kept() -> Kept:
+    return Kept("acme", "beta")
+
+
+@pytest.fixture
+def failures() -> Failures:
+    return Failures()
+
+
+@dataclass
+class Clock:
+    now: float = 50.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
 
 
 @pytest.mark.parametrize(
@@ -69,6 +137,7 @@ def test_who_calls_and_where(
         ({"Authorization": ACME, "X-Workspace-ID": ""}, MalformedRequest),
         ({"Authorization": PLATFORM, "X-Workspace-ID": "A"}, MalformedRequest),
         ({"Authorization": PLATFORM, "X-Workspace-ID": "shared"}, MalformedRequest),
+        ({"Authorization": PLATFORM, "X-Workspace-ID": "nowhere"}, NotFound),
         ({"X-Workspace-ID": "A"}, Unauthenticated),
     ],
 )
@@ -80,6 +149,77 @@ def test_who_is_not_let_in(tenancy: TenancyMiddleware, headers: dict[str, str], 
 def test_the_correlation_id_is_taken_from_the_headers_when_none_is_given(tenancy: TenancyMiddleware) -> None:
     context = tenancy.enter({"Authorization": ACME, "X-Correlation-ID": "mine"})
     assert context.caller.correlation_id == "mine"
+
+
+def test_the_context_has_the_workspaces_settings(tenancy: TenancyMiddleware, kept: Kept) -> None:
+    kept.rows["acme"] = Workspace("acme", weight=3, max_payload_bytes=10)
+    assert tenancy.enter({"Authorization": ACME}).settings == kept.rows["acme"]
+
+
+def test_the_default_workspace_is_there_from_its_first_use_on(tenancy: TenancyMiddleware, kept: Kept) -> None:
+    assert "default" not in kept.rows
+    tenancy.enter({"Authorization": PLATFORM})
+    assert "default" in kept.rows
+
+
+@pytest.mark.parametrize("gone", ["deleting", None])
+def test_a_deleted_workspaces_tokens_are_worthless(tenancy: TenancyMiddleware, kept: Kept, gone: str | None) -> None:
+    tenancy.enter({"Authorization": ACME})
+    if gone is None:
+        del kept.rows["acme"]
+    else:
+        kept.rows["acme"] = Workspace("acme", status=gone)
+    tenancy.enter({"Authorization": ACME})  # for at most a second and a half, where nobody says so
+    tenancy.forget("workspace", "acme")
+    with pytest.raises(Unauthenticated, match="deleted"):
+        tenancy.enter({"Authorization": ACME})
+    with pytest.raises(NotFound):
+        tenancy.enter({"Authorization": PLATFORM, "X-Workspace-ID": "acme"})
+
+
+def test_a_suspended_workspaces_tokens_still_read(tenancy: TenancyMiddleware, kept: Kept) -> None:
+    kept.rows["acme"] = Workspace("acme", status="suspended")
+    assert tenancy.enter({"Authorization": ACME}).settings.status == "suspended"
+
+
+def test_a_caller_who_was_here_just_now_costs_no_round_trip(tenancy: TenancyMiddleware, kept: Kept) -> None:
+    for _ in range(3):
+        tenancy.enter({"Authorization": ACME})
+    assert kept.reads == 1
+
+
+class TestGuessing:
+    WRONG = ACME.replace("1" * 16, "2" * 16)
+
+    def guess(self, tenancy: TenancyMiddleware, source: str = "192.0.2.1") -> type[Exception]:
+        with pytest.raises((Unauthenticated, RateLimited)) as refused:
+            tenancy.enter({"Authorization": self.WRONG}, source=source)
+        return refused.type
+
+    def test_one_too_many_is_refused_before_it_is_looked_at(
+        self, tenancy: TenancyMiddleware, failures: Failures, clock: Clock
+    ) -> None:
+        assert [self.guess(tenancy) for _ in range(5)] == [UnknownToken] * 3 + [RateLimited] * 2
+        assert failures.counts == {"192.0.2.1": 4}
+        assert self.guess(tenancy, "192.0.2.2") is UnknownToken
+        with pytest.raises(RateLimited) as refused:
+            tenancy.enter({"Authorization": ACME}, source="192.0.2.1")  # right, and not known in this process
+        assert (refused.value.limit, refused.value.window, refused.value.retry_after) == (3, 60, 30)
+        clock.now += 30
+        tenancy.enter({"Authorization": ACME}, source="192.0.2.1")
+
+    def test_who_is_known_goes_on_beside_a_guesser(self, tenancy: TenancyMiddleware) -> None:
+        tenancy.enter({"Authorization": ACME}, source="192.0.2.1")
+        for _ in range(5):
+            self.guess(tenancy)
+        tenancy.forget()
+        tenancy.enter({"Authorization": ACME}, source="192.0.2.1")
+
+    def test_no_token_at_all_is_no_guess(self, tenancy: TenancyMiddleware, failures: Failures) -> None:
+        for _ in range(5):
+            with pytest.raises(Unauthenticated):
+                tenancy.enter({}, source="192.0.2.1")
+        assert failures.counts == {}
 
 
 ORDER = (Role.ADMIN, Role.OPERATOR, Role.SUBMITTER, Role.VIEWER)

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from aragora_cp.errors import InvalidRequest, Unauthenticated
-from aragora_cp.model import Role
+from aragora_cp.errors import InvalidRequest, Unauthenticated, UnknownToken
+from aragora_cp.model import Role, Scopes
 from aragora_cp.store.tokens import TokenRecord
-from aragora_cp.tenancy.tokens import FRESH, Authenticator, TokenIssuer, check_token, digest
+from aragora_cp.tenancy.cache import FRESH
+from aragora_cp.tenancy.tokens import USE_NOTED_EVERY_MS, Authenticator, TokenIssuer, check_token, digest
 
 
 @dataclass
@@ -24,17 +25,30 @@ class Records:
     reads: int = 0
 
     def add(
-        self, token_id: str, *, workspace: str | None, role: Role, name: str, digest: str, expires_at: int | None
+        self,
+        token_id: str,
+        *,
+        workspace: str | None,
+        role: Role,
+        name: str,
+        digest: str,
+        lasts_ms: int | None,
+        scopes: Scopes,
     ) -> TokenRecord:
-        self.kept[token_id] = TokenRecord(token_id, workspace, role, name, digest, self.ms, expires_at, None)
+        expires_at = None if lasts_ms is None else self.ms + lasts_ms
+        self.kept[token_id] = TokenRecord(token_id, workspace, role, name, digest, self.ms, expires_at, None, scopes)
+        return self.kept[token_id]
+
+    def rotate(self, token_id: str, *, digest: str, overlap_ms: int, scope: str = "") -> TokenRecord:
+        old = self.kept[token_id]
+        self.kept[token_id] = replace(
+            old, digest=digest, old_digest=old.digest, old_until=self.ms + overlap_ms, rotated_at=self.ms
+        )
         return self.kept[token_id]
 
     def get(self, token_id: str) -> tuple[TokenRecord | None, int]:
         self.reads += 1
         return self.kept.get(token_id), self.ms
-
-    def now(self) -> int:
-        return self.ms
 
     def revoke(self, token_id: str) -> None:
         self.kept[token_id] = replace(self.kept[token_id], revoked_at=self.ms)
@@ -103,6 +117,10 @@ class TestIssuing:
             ({"expires_in": -1}, "expires_in"),
             ({"expires_in": float("inf")}, "expires_in"),
             ({"expires_in": float("nan")}, "expires_in"),
+            ({"scopes": Scopes(task_types=("a b",))}, "task_types"),
+            ({"scopes": Scopes(capabilities=("a+b",))}, "capabilities"),
+            ({"scopes": Scopes(networks=("10.0.0.0/33",))}, "networks"),
+            ({"scopes": Scopes(networks=("10.0.0.0/8",) * 65)}, "networks"),
         ],
     )
     def test_what_makes_no_token(self, records: Records, changes: dict[str, object], named: str) -> None:
@@ -110,6 +128,70 @@ class TestIssuing:
             TokenIssuer(records).issue(**{"workspace": "acme", "role": Role.VIEWER, **changes})  # type: ignore[arg-type]
         assert list(refused.value.errors) == [named]
         assert records.kept == {}
+
+    def test_scopes_are_kept_in_one_form(self, records: Records) -> None:
+        scopes = Scopes(("b", "a", "b"), (), ("10.1.2.3/8", "2001:DB8::/32"))
+        issued = TokenIssuer(records).issue(workspace="acme", role=Role.VIEWER, scopes=scopes)
+        assert issued.record.scopes == Scopes(("a", "b"), (), ("10.0.0.0/8", "2001:db8::/32"))
+
+
+class TestRotating:
+    def test_the_old_secret_is_good_for_the_overlap(
+        self, authenticator: Authenticator, records: Records, clock: Clock, issue: Callable[..., str]
+    ) -> None:
+        old = issue()
+        new = TokenIssuer(records).rotate(old[4:20], overlap=10).text
+        assert new != old
+        assert new[:20] == old[:20]
+        for text in (old, new):
+            assert authenticator.authenticate(text).token_id == old[4:20]
+        clock.now += 10
+        records.ms += 10_000
+        with pytest.raises(Unauthenticated, match="rotated"):
+            authenticator.authenticate(old)
+        authenticator.authenticate(new)
+
+    def test_a_secret_that_was_rotated_twice_is_nobodys(
+        self, authenticator: Authenticator, records: Records, issue: Callable[..., str]
+    ) -> None:
+        oldest = issue()
+        issuer = TokenIssuer(records)
+        old, new = (issuer.rotate(oldest[4:20]).text for _ in range(2))
+        with pytest.raises(UnknownToken):
+            authenticator.authenticate(oldest)
+        for text in (old, new):
+            authenticator.authenticate(text)
+
+    @pytest.mark.parametrize("overlap", [-1, float("nan"), float("inf"), 1e9])
+    def test_an_overlap_has_bounds(self, records: Records, issue: Callable[..., str], overlap: float) -> None:
+        with pytest.raises(InvalidRequest):
+            TokenIssuer(records).rotate(issue()[4:20], overlap=overlap)
+
+
+class TestUses:
+    def test_a_use_is_told_once_a_minute(
+        self, authenticator: Authenticator, records: Records, clock: Clock, issue: Callable[..., str]
+    ) -> None:
+        text = issue()
+        authenticator.authenticate(text)
+        authenticator.authenticate(text)
+        assert authenticator.take_uses() == {text[4:20]: records.ms}
+        assert authenticator.take_uses() == {}
+        records.kept[text[4:20]] = replace(records.kept[text[4:20]], last_used_at=records.ms)
+        clock.now += FRESH
+        records.ms += USE_NOTED_EVERY_MS - 1
+        authenticator.authenticate(text)
+        assert authenticator.take_uses() == {}
+        clock.now += FRESH
+        records.ms += 1
+        authenticator.authenticate(text)
+        assert authenticator.take_uses() == {text[4:20]: records.ms}
+
+    def test_a_guess_is_no_use(self, authenticator: Authenticator, issue: Callable[..., str]) -> None:
+        text = issue()
+        with pytest.raises(UnknownToken):
+            authenticator.authenticate(text[:-1] + ("a" if text[-1] != "a" else "b"))
+        assert authenticator.take_uses() == {}
 
 
 class TestAuthenticating:
@@ -190,6 +272,37 @@ class TestAuthenticating:
         assert records.reads == 3
         authenticator.authenticate(second)
         assert records.reads == 4
+
+    def test_what_was_pushed_holds_at_once(
+        self, authenticator: Authenticator, records: Records, issue: Callable[..., str]
+    ) -> None:
+        text = issue()
+        authenticator.authenticate(text)
+        records.revoke(text[4:20])
+        authenticator.forget(text[4:20])
+        with pytest.raises(Unauthenticated, match="revoked"):
+            authenticator.authenticate(text)
+
+    def test_what_was_read_before_the_push_is_not_kept(
+        self, records: Records, clock: Clock, issue: Callable[..., str]
+    ) -> None:
+        text = issue()
+
+        class Overtaken(Records):
+            """The change, and the word of it, come between the store's answer and its keeping."""
+
+            def get(self, token_id: str) -> tuple[TokenRecord | None, int]:
+                found = super().get(token_id)
+                if self.reads == 1:
+                    self.revoke(token_id)
+                    authenticator.forget(token_id)
+                return found
+
+        overtaken = Overtaken(kept=records.kept)
+        authenticator = Authenticator(overtaken, clock=clock)
+        authenticator.authenticate(text)
+        with pytest.raises(Unauthenticated, match="revoked"):
+            authenticator.authenticate(text)
 
     def test_many_threads(self, authenticator: Authenticator, issue: Callable[..., str]) -> None:
         texts = [issue() for _ in range(8)]

@@ -5,7 +5,3 @@ local function event(kind, id, t)
   redis.call('XADD', K.events(), 'MAXLEN', '~', EVENTS_KEPT, '*',
     'event', kind, 'task_id', id, 'status', t.status, 'attempt', t.attempt, 'agent_id', t.agent)
 end
-
-local function audit(actor, action, id, outcome, corr)
-  redis.call('XADD', K.audit(), '*', 'actor', actor, 'action', action, 'task_id', id, 'outcome', outcome, 'corr', corr)
-end

@@ -90,11 +90,15 @@ end
 
 -- An attempt ended badly. One allowance for all reasons: what the handler did and what the delivery lost.
 -- lost '1': process or agent gone; it is tried again at once at its old place. Answers 'retry' or 'failed'.
-local function fail_attempt(id, t, code, message, retryable, lost, chance)
+local function fail_attempt(id, t, code, message, retryable, lost, chance, actor)
+  local final = retryable ~= '1' or tonumber(t.retries) >= tonumber(t.max_retries)
+  local outcome = t.status ~= 'RUNNING' and 'ignored' or final and 'failed' or 'retry'
+  audit(actor, 'task.fail', id, outcome, t.corr, {status = t.status, attempt = tonumber(t.attempt)},
+    {code = code, status = outcome == 'failed' and 'FAILED' or 'PENDING'})
   note_attempt(id, t, code, message, retryable)
-  if t.status ~= 'RUNNING' then return 'ignored' end
+  if outcome == 'ignored' then return outcome end
   if lost == '1' then put(id, t, 'losses', tonumber(t.losses) + 1) end
-  if retryable ~= '1' or tonumber(t.retries) >= tonumber(t.max_retries) then
+  if final then
     if lost == '1' and tonumber(t.losses) > 1 and tonumber(t.losses) == tonumber(t.retries) + 1 then
       code, message = 'poisoned', 'every attempt took its agent\'s process down'
     end
