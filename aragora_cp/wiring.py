@@ -23,8 +23,8 @@ from aragora_cp.store.tasks import TaskStore
 from aragora_cp.store.tokens import TokenStore
 from aragora_cp.store.trails import TrailStore
 from aragora_cp.store.workspaces import WorkspaceStore
-from aragora_cp.tenancy.workspaces import Workspaces
 from aragora_cp.tenancy.signing import read_signer
+from aragora_cp.tenancy.workspaces import Workspaces
 from aragora_cp.waiter import Waiter
 
 
