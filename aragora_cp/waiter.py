@@ -109,7 +109,7 @@ class Waiter:
         try:
             self._loop.run_forever()
         finally:
-            self._loop.run_until_complete(_end({main, *asyncio.all_tasks(self._loop)}))
+            self._loop.run_until_complete(_end({main}))
             self._loop.close()
 
     async def _listen(self) -> None:
@@ -195,10 +195,17 @@ class Waiter:
 
 
 async def _end(tasks: set[asyncio.Task[Any]]) -> None:
-    """Cancel `tasks` until all have ended: the driver may swallow a cancellation while it connects."""
+    """Cancel `tasks` until all have ended: the driver may swallow a cancellation while it connects. One that comes
+    meanwhile is passed on after that, so that nothing is left behind."""
     left = set(tasks)
+    cancelled: asyncio.CancelledError | None = None
     while left:
         for task in left:
             task.cancel()
-        ended, left = await asyncio.wait(left, timeout=_CANCEL_AGAIN)
-        await asyncio.gather(*ended, return_exceptions=True)
+        try:
+            ended, left = await asyncio.wait(left, timeout=_CANCEL_AGAIN)
+            await asyncio.gather(*ended, return_exceptions=True)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled:
+        raise cancelled

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 
 import redis.asyncio
@@ -44,6 +45,7 @@ class CompletionFeed:
         channels = {self._channel(ref): ref for ref in refs}
         self._refs |= channels
         with translated():
+            await self._connect()
             await self._pubsub.subscribe(*channels)
 
     async def unsubscribe(self, refs: Iterable[TaskRef]) -> None:
@@ -76,6 +78,20 @@ class CompletionFeed:
     async def close(self) -> None:
         await self._pubsub.aclose()
         await self._client.aclose()
+
+    async def _connect(self) -> None:
+        """Connect, and be cancelled only after that: a socket whose making is cancelled stays open, and nobody has it.
+        Bounded by the connection's own time limit."""
+        connecting = asyncio.ensure_future(self._pubsub.connect())
+        cancelled: asyncio.CancelledError | None = None
+        while not connecting.done():
+            try:
+                await asyncio.wait({connecting})
+            except asyncio.CancelledError as error:
+                cancelled = error
+        failed = connecting.exception()
+        if reason := cancelled or failed:
+            raise reason
 
     def _channel(self, ref: TaskRef) -> str:
         return workspace_keys(self._prefix, ref[0])("done", ref[1])

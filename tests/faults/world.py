@@ -20,6 +20,7 @@ from aragora_cp.embedded import EmbeddedStore, free_port
 from aragora_cp.model import NewTask, Role, Task
 from aragora_cp.store.codec import dumps
 from aragora_cp.store.inspection import Finding, Inspector
+from aragora_cp.store.keys import fleet_keys
 from aragora_cp.tenancy.tokens import TokenIssuer
 from aragora_cp.wiring import ControlPlane, build
 from tests.waiting import eventually
@@ -113,7 +114,11 @@ class World:
         eventually(self.embedded.ready, 20, "the store takes commands")
 
     def monitor(self, name: str = "monitor") -> Member:
-        return self._start(name, ["monitor"])
+        """Answers when a monitor leads: one of an earlier start, perhaps."""
+        member = self._start(name, ["monitor"])
+        leader = fleet_keys(self.config.key_prefix)("leader")
+        eventually(lambda: self.plane.client.exists(leader), 20, "a monitor leads")
+        return member
 
     def web(self) -> Member:
         port = free_port()
