@@ -18,10 +18,11 @@ dev: $(VENV)/.ready  ## everything on this machine until Ctrl-C
 	$(BIN)/aragora-cp dev
 
 test: $(VENV)/.ready  ## the suite, less what kills processes at random
-	$(BIN)/python -m pytest --ignore=tests/faults
+	$(BIN)/python -m pytest --ignore=tests/faults -m 'not slow' -n 2 --dist loadfile
+	$(BIN)/python -m pytest --ignore=tests/faults -m slow
 
 test-quick: $(VENV)/.ready  ## what needs no process tree
-	$(BIN)/python -m pytest --ignore=tests/faults -m 'not slow'
+	$(BIN)/python -m pytest --ignore=tests/faults -m 'not slow' -n 2 --dist loadfile
 
 faults: $(VENV)/.ready  ## kill everything at random moments, then count; FAULTS_SEED=n runs a seed again
 	FAULTS_FULL=1 $(BIN)/python -m pytest tests/faults -rP
