@@ -67,6 +67,8 @@ def agent_grants(prefix: str, workspace: str | None) -> list[Grant]:
         Grant(("hset", "hincrby", "hdel", "hgetall"), (fleet("lanes"), fleet("slots"))),
         Grant(("hincrby", "hdel"), (fleet("members"),)),
         Grant(("incr",), (fleet("lanes_version"),)),
+        # A shared one looks at its start for workspaces whose root key it lacks.
+        *([] if workspace else [Grant(("zrange",), (fleet("active"),), of_keys="R")]),
         Grant(("get",), (fleet("lanes_load"),), of_keys="R"),
         # It shows its own token at the start. Nobody can list the others: their ids are unguessable.
         Grant(("hgetall",), (fleet("token", "*"),), of_keys="R"),
