@@ -120,7 +120,7 @@ class LocalAgentHost:
 
     def drain(self) -> None:
         try:
-            self._parts().registry.drain(self.spec.agent_id, self.spec.workspace)
+            self._parts().registry.stop_taking(self.spec.handle)
         except AragoraError:
             structlog.get_logger(__name__).debug("draining without saying so")
 
@@ -210,7 +210,7 @@ class LocalAgentHost:
             try:
                 agent, _ = self._parts().registry.register(spec, owner="celery", takeover=False)
             except AgentConflict:
-                beat = self._parts().registry.get(spec.agent_id, spec.workspace).last_heartbeat
+                beat = self._parts().registry.own(spec.handle).last_heartbeat
                 if (last is not None and beat != last) or time.monotonic() >= give_up:
                     raise
                 last = beat

@@ -93,6 +93,20 @@ class AgentRegistry:
         """The agent's process ends: it is offline from now on. A newer session is left alone. One round trip."""
         self._store.leave(handle, session)
 
+    def own(self, handle: str) -> Agent:
+        """The agent of this very handle; unlike `get` it looks at no record of another pool, which a private agent's
+        process may not read. Raises NotFound. One round trip."""
+        records, now = self._store.find([handle])
+        agent_id = read_handle(handle)[0]
+        if records[0] is None:
+            raise _no_agent(agent_id)
+        return read_agent(agent_id, records[0], now, self._config.heartbeat_timeout_ms)
+
+    def stop_taking(self, handle: str) -> None:
+        """The agent's own process takes nothing new: it is about to leave. Raises NotFound. One round trip."""
+        if self._store.drain(handle, True) is None:
+            raise _no_agent(read_handle(handle)[0])
+
     def remove(self, agent_id: str, workspace: str | None) -> None:
         """Forget an agent. Raises NotFound. Two round trips."""
         self._store.leave(self.get(agent_id, workspace).handle, remove=True)

@@ -43,6 +43,7 @@ def new_task(
         metadata=body["metadata"],
         correlation_id=tenant.caller.correlation_id,
         actor=tenant.caller.actor,
+        placement=body.get("placement", ""),
     )
 
 

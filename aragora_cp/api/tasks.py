@@ -27,7 +27,8 @@ from aragora_cp.errors import (
     PayloadTooLarge,
     QuotaExceeded,
 )
-from aragora_cp.model import Role
+from aragora_cp.model import NewTask, Role
+from aragora_cp.registry import AgentRegistry
 from aragora_cp.tenancy.roles import READS_PAYLOADS, allows
 
 blueprint = Resource("tasks", __name__)
@@ -57,6 +58,19 @@ def known_form(task_id: str) -> str:
     return task_id
 
 
+def _for_agent(new: NewTask, registry: AgentRegistry) -> NewTask:
+    """`new` with its agent's handle. Raises InvalidRequest when there is none, or not where the task is placed."""
+    assert new.agent_id is not None
+    try:
+        agent = registry.get(new.agent_id, new.workspace)
+    except NotFound:
+        raise InvalidRequest({"agent_id": ["there is no such agent"]}) from None
+    pool = "shared" if agent.workspace is None else "private"
+    if new.placement in ("private", "shared") and new.placement != pool:
+        raise InvalidRequest({"placement": [f"is not where the agent is, which is {pool}"]})
+    return replace(new, agent_id=agent.handle)
+
+
 @blueprint.route("/submit", methods=["POST"], parameters=[_IDEMPOTENCY_KEY])
 @requires(Role.SUBMITTER, IdempotencyConflict, Conflict, PayloadTooLarge, QuotaExceeded, EncryptionUnavailable)
 @blueprint.arguments(SubmitSchema)
@@ -69,10 +83,7 @@ def submit_task(body: dict[str, Any]) -> Response:
     plane = services().plane
     new = new_task(body, tenant(), plane.config, request.headers.get("Idempotency-Key"))
     if new.agent_id is not None:
-        try:
-            new = replace(new, agent_id=plane.registry.get(new.agent_id, new.workspace).handle)
-        except NotFound:
-            raise InvalidRequest({"agent_id": ["there is no such agent"]}) from None
+        new = _for_agent(new, plane.registry)
     task, created = plane.scheduler.submit(new)
     location = url_for("tasks.get_task", task_id=task.task_id)
     # Whichever task answers, its payload is the one that was sent.

@@ -32,6 +32,9 @@ def tasks() -> None:
 @click.option("--payload", default="{}", help="JSON, @FILE that holds it, or - for standard input.")
 @click.option("--capability", "capabilities", multiple=True, help="One that the agent must have; may be repeated.")
 @click.option("--priority", type=click.Choice(["critical", "high", "normal", "low"]), default="normal")
+@click.option(
+    "--placement", type=click.Choice(["auto", "private", "shared"]), help="Agents that may run it, if not as usual."
+)
 @click.option("--timeout", type=float, metavar="SECONDS", help="Limit of one attempt.")
 @click.option("--max-retries", type=int)
 @click.option("--idempotency-key", help="The same key again answers with the same task.")
@@ -51,6 +54,7 @@ def submit(
     payload: str,
     capabilities: tuple[str, ...],
     priority: str,
+    placement: str | None,
     timeout: float | None,
     max_retries: int | None,
     idempotency_key: str | None,
@@ -61,7 +65,12 @@ def submit(
 
     With --wait the exit status is 0 only when the task completed.
     """
-    optional = {"timeout": timeout, "max_retries": max_retries, "idempotency_key": idempotency_key}
+    optional = {
+        "placement": placement,
+        "timeout": timeout,
+        "max_retries": max_retries,
+        "idempotency_key": idempotency_key,
+    }
     task = session.request(
         "POST",
         "/tasks/submit",

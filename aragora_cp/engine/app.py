@@ -20,6 +20,10 @@ TASK_NAME = "aragora_cp.run"
 PRIORITY_STEPS = (0, 3, 6, 9)
 
 
+#: Celery wants a queue for messages that name none; there are none, but it is bound in each process that sends.
+UNUSED_QUEUE = "cp.unused"
+
+
 def celery_settings(config: ControlPlaneConfig) -> dict[str, Any]:
     """Celery's settings. Why each is what it is: docs/explanation/celery.md."""
     url = config.effective_broker_url
@@ -49,7 +53,7 @@ def celery_settings(config: ControlPlaneConfig) -> dict[str, Any]:
         "task_acks_late": True,
         "task_acks_on_failure_or_timeout": True,
         "task_create_missing_queues": False,
-        "task_default_queue": "cp.unused",
+        "task_default_queue": UNUSED_QUEUE,
         "task_ignore_result": False,
         "task_serializer": "json",
         "accept_content": ["json"],

@@ -14,6 +14,7 @@ from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
     ConnectionError,
+    NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
@@ -39,6 +40,9 @@ _REFUSALS = (
     "TRYAGAIN",
     "BUSY",
 )
+
+#: A script that may not do something says so in these words (Redis and Valkey).
+_NOT_ALLOWED = ("ACL failure in script", "The user executing the script can't")
 
 
 class _BoundedRetry(Retry):
@@ -117,6 +121,9 @@ def translated() -> Iterator[None]:
         raise StoreUnavailable(_distrust(error)) from error
     except ResponseError as error:
         text = str(error)
+        # A script that meets a closed door says so in words of its own.
+        if isinstance(error, NoPermissionError) or any(words in text for words in _NOT_ALLOWED):
+            raise StoreUnavailable("the store's access rules do not allow it; see `aragora-cp acl`") from error
         if any(word in text for word in _REFUSALS):
             raise StoreUnavailable from error
         raise

@@ -78,7 +78,9 @@ FIELDS: dict[str, tuple[dict[str, Any], str]] = {
     "much metadata": ({"metadata": {f"k{n}": "" for n in range(65)}}, "metadata"),
     "a callback, not supported yet": ({"callback_url": "https://example.org"}, "callback_url"),
     "a cost, not supported yet": ({"estimated_cost": "1.00"}, "estimated_cost"),
-    "a placement, not supported yet": ({"placement": "private"}, "placement"),
+    "an unknown placement": ({"placement": "elsewhere"}, "placement"),
+    "an empty placement": ({"placement": ""}, "placement"),
+    "a placement of null": ({"placement": None}, "placement"),
 }
 
 

@@ -24,6 +24,7 @@ from aragora_cp.api.schemas.fields import (
 )
 from aragora_cp.lanes import AGENT_ID, TASK_TYPE
 from aragora_cp.model import ErrorCode, Priority, RetryPolicy, TaskStatus
+from aragora_cp.tenancy.workspaces import PLACEMENTS
 
 AGENT_ID_RULE = "must be 1 to 128 of letters, digits and . _ -, beginning with a letter or a digit"
 TASK_TYPE_RULE = "must be 1 to 128 of letters, digits and . _ : -, beginning with a letter or a digit"
@@ -61,7 +62,11 @@ class SubmitSchema(ma.Schema):
     priority = fields.String(validate=validate.OneOf(_PRIORITIES), load_default=Priority.NORMAL.label)
     agent_id = Named(AGENT_ID, AGENT_ID_RULE)
     placement = fields.String(
-        validate=validate.OneOf(["auto"], error="only auto is supported by this server yet"), load_default="auto"
+        validate=validate.OneOf(PLACEMENTS),
+        metadata={
+            "description": "Which agents may run it: all, the workspace's own or the shared ones; without it, as "
+            "the workspace has it."
+        },
     )
     timeout = Seconds(MOST_ATTEMPT_SECONDS, metadata={"description": "Seconds that one attempt may take."})
     queue_timeout = Seconds(metadata={"description": "Seconds that the task may wait, all attempts together."})

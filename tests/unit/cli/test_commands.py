@@ -250,7 +250,8 @@ def test_a_problem_is_one_line(answer: httpx.Response, said: str, answers: Any) 
 
 def test_submit_sends_what_was_typed_and_nothing_else(answers: Any) -> None:
     seen = answers(lambda _: httpx.Response(202, json=TASK | {"status": "PENDING", "attempt": 0}))
-    typed = ["--payload", '{"a": 1}', "--capability", "code", "--capability", "search", "--priority", "high"]
+    typed = ["--payload", '{"a": 1}', "--capability", "code", "--capability", "search", "--priority", "high",
+             "--placement", "private"]  # fmt: skip
     result = run("tasks", "submit", "code.review", *typed, "--workspace", "acme")
     assert result.exit_code == 0
     assert "PENDING" in result.stdout
@@ -260,6 +261,7 @@ def test_submit_sends_what_was_typed_and_nothing_else(answers: Any) -> None:
         "payload": {"a": 1},
         "required_capabilities": ["code", "search"],
         "priority": "high",
+        "placement": "private",
     }
 
 
