@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from aragora_cp.config import ControlPlaneConfig
-from aragora_cp.store.trails import PLATFORM, TrailStore, Unsealed
+from aragora_cp.store.trails import PLATFORM, Row, TrailStore, Unsealed
 from aragora_cp.tenancy.audit import (
     NOTHING,
     Record,
@@ -39,6 +39,8 @@ STROLL = 100
 #: Old segments go in batches: when the oldest is overdue by this share of the time that it is kept, an hour at most.
 OVERDUE = 0.05
 MOST_OVERDUE = 3600.0
+#: What an entry about the platform's own tokens and agents names as its workspace.
+_NO_WORKSPACE = ("", "*")
 
 
 class Notary:
@@ -94,6 +96,7 @@ class Notary:
             for trail in trails:
                 del self._waiting[trail]
             self._seen |= {each.trail for each in found}
+            self._share(next((each for each in found if each.trail == PLATFORM), None))
             seals = [self._seal(each) for each in found if each.entries]
             self._store.append(seals)
             left -= sum(len(each.entries) for each in found)
@@ -101,6 +104,19 @@ class Notary:
             self.saw(each.trail for each in found if len(each.entries) == ENTRIES_A_SEAL)
         self._behind = bool(self._waiting)
         return ENTRIES_A_ROUND - left
+
+    def _share(self, platform: Unsealed | None) -> None:
+        """What the platform's trail tells of a workspace's tokens and agents goes into that workspace's trail too.
+        Before it is sealed: whoever seals it after a crash has it in hand once more, and a trail takes it over once."""
+        rows: dict[str, list[Row]] = {}
+        for row in platform.entries if platform else ():
+            after = entry_record(PLATFORM, *row)["after"]
+            workspace = after.get("workspace") if isinstance(after, dict) else None
+            if isinstance(workspace, str) and workspace not in _NO_WORKSPACE:
+                rows.setdefault(workspace, []).append(row)
+        if rows:
+            self._store.take_over(rows)
+            self.saw(rows)
 
     def _seal(self, found: Unsealed) -> tuple[str, int, dict[str, bytes | str | int]]:
         entries = [entry_record(found.trail, entry_id, fields) for entry_id, fields in found.entries]

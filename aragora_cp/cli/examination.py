@@ -14,6 +14,7 @@ from aragora_cp.store.connection import connect, translated
 from aragora_cp.store.inspection import Inspector
 from aragora_cp.store.probes import StoreProbes, StoreReport
 from aragora_cp.store.vault import MOST_WORKSPACES, Vault
+from aragora_cp.tenancy.signing import read_signer
 from aragora_cp.wiring import build
 
 OLDEST_REDIS = (6, 2)
@@ -52,6 +53,7 @@ def examine(config: ControlPlaneConfig) -> Iterator[Finding]:
         yield _eviction(report)
         yield _persistence(server)
         yield _encryption(config)
+        yield _audit(config)
     yield _broker(config)
     if report.reachable:
         yield _monitor(report)
@@ -157,6 +159,21 @@ def _encryption(config: ControlPlaneConfig) -> Finding:
     if not vault.seals:
         return Finding("encryption", Verdict.OK, "off: no root keys are set")
     return Finding("encryption", Verdict.OK, f"on, under the root key {vault.roots.newest}")
+
+
+def _audit(config: ControlPlaneConfig) -> Finding:
+    if not config.audit_key_file:
+        return Finding(
+            "audit",
+            Verdict.WARNING,
+            "seals are chained but not signed: who can write to the store can write another trail",
+            "set ARAGORA_CP_AUDIT_KEY_FILE for the monitor to an Ed25519 key outside the store",
+        )
+    try:
+        read_signer(config.audit_key_file)
+    except ConfigError as error:
+        return Finding("audit", Verdict.WRONG, str(error), "the monitor will not start without it")
+    return Finding("audit", Verdict.OK, "seals are signed")
 
 
 def _broker(config: ControlPlaneConfig) -> Finding:

@@ -19,6 +19,7 @@ TRAIL_KEYS: Mapping[str, str] = {
 WORKSPACE_KEYS: Mapping[str, str] = {
     **TRAIL_KEYS,
     "workspace": "workspace",  # hash: the workspace's settings
+    "taken_over": "taken-over",  # string: newest entry of the platform's trail that this workspace's has too
     "keys": "keys",  # hash: id -> wrapped key, `current` -> id, `digest` -> wrapped key
     "task": "task:{}",  # hash: one record
     "tasks": "tasks",  # zset by creation time: every record
@@ -44,7 +45,7 @@ WORKSPACE_KEYS: Mapping[str, str] = {
 FLEET_KEYS: Mapping[str, str] = {
     **TRAIL_KEYS,
     "agent": "agent:{}",  # hash: one agent
-    "agents": "agents:{}",  # zset, lexical: ids of a scope ("*": shared, or a workspace)
+    "agents": "agents:of:{}",  # zset, lexical: ids of a scope ("*": shared, or a workspace)
     "beats": "agents:beats",  # zset by last heartbeat: agents that are not offline
     "offline": "agents:offline",  # zset by time
     "lanes": "lanes",  # hash: lane -> pool and capabilities

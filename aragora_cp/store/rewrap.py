@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -47,8 +48,8 @@ class Rewrapper:
             return self._client.zcard(workspace_keys(self._prefix, workspace)("tasks"))
 
     def renew(self, workspace: str) -> Iterator[Step]:
-        """Bring every value under the workspace's current key. Two round trips a step, and one more for each record
-        that changes, which does so whole, and only while it is what was read.
+        """Bring every value under the workspace's current key. Two round trips a step; two more when records of it
+        change: the audit entry, and then all of them, each whole, and only while it is what was read.
 
         Records of after the start are not looked at, they are new. May be stopped anywhere and begun again.
         """
@@ -80,6 +81,9 @@ class Rewrapper:
                 args = (task_id, record["attempt"], *swaps)
                 calls.append(scripts.Call(scripts.script("swap_fields"), keys.root, args))
         with translated():
+            if calls:
+                told = ("records.rewrap", "", json.dumps({"records": len(calls), "key": current}))
+                scripts.run(self._client, scripts.Call(scripts.script("note_entry"), keys.root, told))
             renewed = sum(scripts.run_all(self._client, calls)) if calls else 0
         return Step(len(ids), renewed, unreadable)
 

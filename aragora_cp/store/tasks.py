@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -199,8 +200,8 @@ class TaskStore:
         return Answer(answer[0].decode(), None, read_tickets(hold.workspace, answer[1]))
 
     def cancel(self, workspace: str, task_id: str, actor: str, correlation_id: str) -> Cancellation:
-        """One round trip."""
-        answer = self._run_and_tell("cancel_task", workspace, task_id, actor, correlation_id)
+        """One round trip. Sent twice for a lost answer, it answers as the first time; so does `rerun`."""
+        answer = self._run_and_tell("cancel_task", workspace, task_id, actor, correlation_id, _call_id())
         if answer[0] == b"unknown":
             return Cancellation("unknown", "", 0, (), None)
         children = tuple(child.decode() for child in answer[3])
@@ -209,7 +210,14 @@ class TaskStore:
     def rerun(self, workspace: str, task_id: str, actor: str, correlation_id: str, lanes: Sequence[Lane]) -> Answer:
         """Answers pending, conflict or unknown. One round trip."""
         answer = self._run_and_tell(
-            "rerun_task", workspace, task_id, actor, correlation_id, lanes_json(lanes), self._config.window
+            "rerun_task",
+            workspace,
+            task_id,
+            actor,
+            correlation_id,
+            lanes_json(lanes),
+            self._config.window,
+            _call_id(),
         )
         record = as_record(answer[2]) if len(answer) > 2 else None
         return Answer(answer[0].decode(), record, read_tickets(workspace, answer[1]))
@@ -290,3 +298,7 @@ class TaskStore:
                 if isinstance(each, Exception):
                     raise each
         return answer
+
+
+def _call_id() -> str:
+    return secrets.token_hex(8)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,6 +84,16 @@ class TrailStore:
             seal, entries, now = answer
             found.append(Unsealed(trail, _row(seal) if seal else None, _rows(entries), now))
         return found
+
+    def take_over(self, rows: Mapping[str, Sequence[Row]]) -> None:
+        """Let workspaces' trails have entries of the platform's, each once; `rows` are oldest first."""
+        args = []
+        for entries in rows.values():
+            flat: list[Any] = []
+            for entry_id, fields in entries:
+                flat += (entry_id, 2 * len(fields), *(part for pair in fields.items() for part in pair))
+            args.append(tuple(flat))
+        self._each("take_over_entries", list(rows), args)
 
     def append(self, seals: Sequence[tuple[str, int, dict[str, bytes | str | int]]]) -> list[str]:
         """Append seals, each (trail, number of the seal before, fields); answers the trails that have theirs now."""

@@ -122,7 +122,7 @@ def test_export_and_verify(
     monkeypatch.setattr("aragora_cp.store.trails.ENTRIES_A_PART", 2)
     monkeypatch.setattr("aragora_cp.notary.ENTRIES_A_SEAL", 2)
     for _ in range(5):
-        submitter.submit()  # and the workspace was created
+        submitter.submit()  # and the workspace and two tokens were made
     seal(plane)
     submitter.submit()
     records, cursor = [], None
@@ -138,10 +138,10 @@ def test_export_and_verify(
         verifier.feed(record)
     report = verifier.end()
     assert report.ok, report.breaks
-    assert (report.entries, report.seals, report.unsealed, page["total"]) == (6, 3, 1, 7)
+    assert (report.entries, report.seals, report.unsealed, page["total"]) == (8, 4, 1, 9)
     told = operator.get("/audit/verify").json
     VerificationSchema().load(told)
-    assert (told["holds"], told["first_break"], told["entries"], told["unsealed"]) == (True, None, 6, 1)
+    assert (told["holds"], told["first_break"], told["entries"], told["unsealed"]) == (True, None, 8, 1)
     assert told["head"] == report.head.hash if report.head else None
     for path in ("/audit/export", "/audit/verify"):
         assert operator.get(f"{path}?cursor=x").json["code"] == "malformed-request"

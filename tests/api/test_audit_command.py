@@ -92,9 +92,9 @@ def test_an_export_is_verified_without_a_network(
     told = json.loads(
         run("verify", "trail.jsonl", "--key", str(key_file), "--checkpoint", "last.json", "--json").stdout
     )
-    assert (told["holds"], told["entries"], told["seals"], told["unsealed"]) == (True, 6, 1, 2)
+    assert (told["holds"], told["entries"], told["seals"], told["unsealed"]) == (True, 8, 2, 2)
     assert told["keys"] == [key]
-    assert "6 in 1 seals" in run("verify", "trail.jsonl", "--key", key).stdout
+    assert "8 in 2 seals" in run("verify", "trail.jsonl", "--key", key).stdout
     lines = Path("trail.jsonl").read_text().splitlines()
     Path("edited.jsonl").write_text("\n".join(lines).replace('"actor":"token:', '"actor":"token:f', 1))
     failed = run("verify", "edited.jsonl", exit_code=1)
@@ -130,11 +130,12 @@ def test_other_formats_have_one_line_an_entry(
 ) -> None:
     monkeypatch.setattr("aragora_cp.store.trails.ENTRIES_A_PART", 2)
     monkeypatch.setattr("aragora_cp.notary.ENTRIES_A_SEAL", 2)
+    seal()
     submit(submitter, 5)
     seal()
     run("export", "--format", form, "-o", "out")
     lines = Path("out").read_text().splitlines()
-    assert len(lines) == 6 + (form == "csv")  # the workspace was created, five submits
+    assert len(lines) == 8 + (form == "csv")  # the workspace and two tokens were made, five submits
     told: dict[str, Callable[[str], Any]] = {
         "csv": lambda line: next(csv.reader([line]))[4],
         "cef": lambda line: line.split("|")[4],

@@ -172,3 +172,24 @@ def test_a_rerun_task_is_found_by_the_monitor_when_its_ticket_is_not_sent(fleet:
     fleet.registry.resume("a1", None)
     monitor.tick()
     assert fleet.claim(spec).task.task_id == claim.hold.task_id
+
+
+def test_a_cancel_and_a_rerun_that_are_sent_twice_answer_as_the_first_time(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The driver sends a command again when the connection broke before its answer."""
+    claim = fleet.running(fleet.agent())
+    task_id = claim.hold.task_id
+    monkeypatch.setattr("aragora_cp.store.tasks._call_id", lambda: "one")
+    for _ in range(2):
+        assert fleet.scheduler.cancel("acme", task_id).status is TaskStatus.CANCELLED
+    monkeypatch.setattr("aragora_cp.store.tasks._call_id", lambda: "two")
+    with pytest.raises(AlreadyFinal):
+        fleet.scheduler.cancel("acme", task_id)
+    for _ in range(2):
+        assert fleet.scheduler.rerun("acme", task_id).status is TaskStatus.PENDING
+    monkeypatch.setattr("aragora_cp.store.tasks._call_id", lambda: "three")
+    with pytest.raises(Conflict):
+        fleet.scheduler.rerun("acme", task_id)
+    actions = [entry["action"] for entry in fleet.plane.audit.list("acme").items if entry["outcome"] == "accepted"]
+    assert (actions.count("task.cancel"), actions.count("task.retry")) == (1, 1)

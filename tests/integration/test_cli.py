@@ -113,12 +113,15 @@ def test_a_sound_store_without_processes_has_warnings_only(config: ControlPlaneC
     assert result.exit_code == 0, result.output
     found = findings(result)
     assert list(found) == [
-        "settings", "store", "version", "clock", "eviction", "persistence", "encryption", "broker", "monitor", "agents",
+        "settings", "store", "version", "clock", "eviction", "persistence", "encryption", "audit", "broker",
+        "monitor", "agents",
     ]  # fmt: skip
     verdicts = {name: finding["verdict"] for name, finding in found.items()}
     assert {verdicts[name] for name in ("settings", "store", "version", "clock", "eviction", "broker")} == {"ok"}
     assert verdicts["monitor"] == verdicts["agents"] == "warning"
     assert "aragora-cp monitor" in found["monitor"]["advice"]
+    assert verdicts["audit"] == "warning"
+    assert "ARAGORA_CP_AUDIT_KEY_FILE" in found["audit"]["advice"]
 
 
 def test_live_processes_are_seen(config: ControlPlaneConfig, plane: ControlPlane, tmp_path: Path) -> None:

@@ -287,3 +287,24 @@ def test_refusals_are_bounded_and_counted(fleet: Fleet, monkeypatch: pytest.Monk
     more = [e for e in fleet.plane.audit.list("acme", limit=200).items if e["action"] == "refusals.more"]
     assert sum(each["after"]["count"] for each in more) + noted == 250
     assert not fleet.client.exists(fleet.keys("refused"))
+
+
+def test_a_workspaces_trail_tells_of_its_agents_and_tokens_once(fleet: Fleet) -> None:
+    fleet.plane.workspaces.create("acme", {})
+    hand = Hand(fleet)
+    own = fleet.agent("own", workspace="acme")
+    fleet.agent("everybodys")
+    fleet.registry.drain("own", own.workspace)
+    platform = [entry["action"] for entry in fleet.plane.audit.list(PLATFORM).items]
+    assert platform.count("agent.register") == 2
+    rows = fleet.trails.unsealed([PLATFORM], 100)[0].entries
+    hand.second("acme")
+    fleet.trails.take_over({"acme": [row for row in rows if b'"acme"' in row[1][b"after"]]})  # by a monitor that lagged
+    hand.second("acme")
+    told = [entry for entry in fleet.plane.audit.list("acme").items if entry["kind"] == "agent"]
+    assert [(entry["action"], entry["target"]) for entry in told] == [
+        ("agent.drain", "acme/own"),
+        ("agent.register", "acme/own"),
+    ]
+    assert verify(fleet).ok
+    assert verify(fleet, PLATFORM).ok

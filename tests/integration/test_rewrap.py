@@ -101,6 +101,8 @@ def test_every_value_comes_under_the_newest_key(fleet: Fleet, fleet_with: Callab
         for value in fleet.record(task_id).values():
             assert not is_sealed(value) or key_id_of(value).hex() == current
     assert [step.renewed for step in rewrapper(fleet).renew("acme")] == [0]
+    (entry,) = fleet.plane.audit.list("acme", action="records.rewrap").items
+    assert entry["after"] == {"records": 3, "key": current}
 
 
 def test_it_goes_in_steps(fleet: Fleet) -> None:

@@ -16,7 +16,7 @@ for _, ended in ipairs(redis.call('ZRANGEBYSCORE', K.ending(scope), '-inf', NOW,
 end
 local used = redis.call('ZCARD', K.tokens(scope))
 if limit and used >= limit then
-  refuse(CALLED_BY or '', 'token.issue', id, 'quota-exceeded', CALLED_AS or '')
+  refuse(CALLED_BY or '', 'token.issue', id, 'quota-exceeded', CALLED_AS or '', {workspace = scope})
   return {'quota', limit, used}
 end
 local after = {workspace = scope}

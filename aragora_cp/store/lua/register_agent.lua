@@ -9,7 +9,9 @@
 local id, scope, session, lane, owner = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[6]
 local known = redis.call('HMGET', K.agent(id), 'session', 'owner', 'scope')
 local outcome = known[1] and 'replaced' or 'created'
-local function refused(why) refuse(CALLED_BY ~= '' and CALLED_BY or owner, 'agent.register', id, why, CALLED_AS) end
+local function refused(why)
+  refuse(CALLED_BY ~= '' and CALLED_BY or owner, 'agent.register', id, why, CALLED_AS, {workspace = scope})
+end
 if known[1] then
   if known[3] ~= scope or known[2] ~= owner then
     refused('conflict')

@@ -1,17 +1,19 @@
 -- home: workspace
 -- A person lets a FAILED or CANCELLED task run again under its own id, with a fresh allowance; its history stays.
 -- KEYS[1]  the workspace's root
--- ARGV     task, actor, correlation id, lanes JSON, window
--- Returns  {'pending' | 'conflict' | 'unknown', tickets, record flat}
+-- ARGV     task, actor, correlation id, lanes JSON, window, the call's own id
+-- Returns  {'pending' | 'conflict' | 'unknown', tickets, record flat}; the same call again answers 'pending' again
 local id = ARGV[1]
 local tickets = {}
 local t = load_routing(id)
 if not t then return {'unknown', tickets} end
+if is_last_call(id, ARGV[6]) then return {'pending', tickets, redis.call('HGETALL', K.task(id))} end
 if t.status ~= 'FAILED' and t.status ~= 'CANCELLED' then
   refuse(ARGV[2], 'task.retry', id, 'conflict', ARGV[3])
   return {'conflict', tickets, redis.call('HGETALL', K.task(id))}
 end
 audit(ARGV[2], 'task.retry', id, 'accepted', ARGV[3], {status = t.status}, {status = 'PENDING'})
+note_call(id, ARGV[6])
 move(id, t, 'PENDING')
 put(id, t, 'retries', 0, 'losses', 0, 'lease', '', 'closed', '', 'agent', '', 'waited', 0, 'waiting_since', '',
   'finished', '')

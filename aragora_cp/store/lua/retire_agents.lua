@@ -7,7 +7,8 @@ if tonumber(redis.call('GET', K.epoch()) or '0') ~= tonumber(ARGV[1]) then retur
 local most = tonumber(ARGV[4])
 local marked = redis.call('ZRANGEBYSCORE', K.beats(), '-inf', '(' .. (NOW - tonumber(ARGV[2])), 'LIMIT', 0, most)
 for _, id in ipairs(marked) do
-  audit('monitor', 'agent.lose', id, 'accepted', '', nil, {status = 'OFFLINE'})
+  audit('monitor', 'agent.lose', id, 'accepted', '', nil,
+    {status = 'OFFLINE', workspace = redis.call('HGET', K.agent(id), 'scope')})
   redis.call('ZREM', K.beats(), id)
   redis.call('ZADD', K.offline(), NOW, id)
   recount(id, '', '0', 0)

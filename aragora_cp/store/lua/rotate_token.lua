@@ -10,7 +10,7 @@ if not known[1] then return {'unknown'} end
 if ARGV[2] ~= '' and ARGV[2] ~= (known[1] == '' and '*' or known[1]) then return {'unknown'} end
 if known[2] or (tonumber(known[3] or '') or math.huge) <= NOW then return {'ended'} end
 if known[4] ~= digest then
-  audit(CALLED_BY or '', 'token.rotate', id, 'accepted', CALLED_AS or '', nil, {workspace = known[1]})
+  audit(CALLED_BY or '', 'token.rotate', id, 'accepted', CALLED_AS or '', nil, {workspace = known[1] == '' and '*' or known[1]})
   redis.call('HSET', K.token(id), 'digest', digest, 'old_digest', known[4], 'old_until', NOW + tonumber(ARGV[4]),
     'rotated_at', NOW)
   redis.call('PUBLISH', K.changes(), 'token:' .. id)

@@ -51,3 +51,7 @@ local function fence(id, attempt, lease)
   if t.status == 'PENDING' then return t, 'late' end
   return t, 'stale'
 end
+
+-- A caller's operation that may be sent twice (the answer to the first was lost) carries an id of its own.
+local function note_call(id, call) redis.call('HSET', K.task(id), 'last_call', call) end
+local function is_last_call(id, call) return redis.call('HGET', K.task(id), 'last_call') == call end

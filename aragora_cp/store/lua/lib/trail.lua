@@ -26,7 +26,7 @@ local function tell_uncounted()
 end
 
 -- An operation was refused. Someone who is refused again and again cannot fill the store with it.
-local function refuse(actor, action, target, outcome, corr)
+local function refuse(actor, action, target, outcome, corr, after)
   tell_uncounted()
   redis.call('HSETNX', K.refused(), 'minute', MINUTE)
   local from = 'from:' .. CALLED_FROM
@@ -37,6 +37,6 @@ local function refuse(actor, action, target, outcome, corr)
   end
   redis.call('HINCRBY', K.refused(), 'all', 1)
   if CALLED_FROM ~= '' then redis.call('HINCRBY', K.refused(), from, 1) end
-  audit(actor, action, target, outcome, corr)
+  audit(actor, action, target, outcome, corr, nil, after)
   return 1
 end
