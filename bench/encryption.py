@@ -1,6 +1,6 @@
 """What encryption costs: submit, claim and finish in one process and one thread, with it off and on, by turns.
 
-python -m tests.bench.encryption [tasks a round, default 500] [bytes of payload and result, default 1024]
+python -m bench.encryption [tasks a round, default 500] [bytes of payload and result, default 1024]
 """
 
 from __future__ import annotations
