@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Any
 
 import redis.asyncio
 from redis.asyncio.retry import Retry
@@ -35,6 +36,8 @@ class CompletionFeed:
             retry=Retry(NoBackoff(), 0, supported_errors=()),
             **of_transport(config),
         )
+        pool = self._client.connection_pool
+        pool.connection_class = _connecting_whole(pool.connection_class)
         self._pubsub = self._client.pubsub()
         self._prefix = config.key_prefix
         self._reader = client
@@ -45,7 +48,6 @@ class CompletionFeed:
         channels = {self._channel(ref): ref for ref in refs}
         self._refs |= channels
         with translated():
-            await self._connect()
             await self._pubsub.subscribe(*channels)
 
     async def unsubscribe(self, refs: Iterable[TaskRef]) -> None:
@@ -76,22 +78,31 @@ class CompletionFeed:
             return [TaskStatus(found.decode()) if found else None for found in pipe.execute()]
 
     async def close(self) -> None:
+        """Returns when the connection is closed: closing TLS takes the loop some turns, and it may end after this."""
+        if self._pubsub.connection is not None:
+            await self._pubsub.connection.disconnect()
         await self._pubsub.aclose()
         await self._client.aclose()
 
-    async def _connect(self) -> None:
-        """Connect, and be cancelled only after that: a socket whose making is cancelled stays open, and nobody has it.
-        Bounded by the connection's own time limit."""
-        connecting = asyncio.ensure_future(self._pubsub.connect())
-        cancelled: asyncio.CancelledError | None = None
-        while not connecting.done():
-            try:
-                await asyncio.wait({connecting})
-            except asyncio.CancelledError as error:
-                cancelled = error
-        failed = connecting.exception()
-        if reason := cancelled or failed:
-            raise reason
-
     def _channel(self, ref: TaskRef) -> str:
         return workspace_keys(self._prefix, ref[0])("done", ref[1])
+
+
+def _connecting_whole(kind: type[Any]) -> type[Any]:
+    """`kind`, but that a connection is cancelled only when it is made: a socket whose making is cancelled stays open,
+    and nobody has it. Bounded by the connection's own time limit."""
+
+    class Whole(kind):
+        async def _connect(self) -> None:
+            connecting = asyncio.ensure_future(super()._connect())
+            cancelled: asyncio.CancelledError | None = None
+            while not connecting.done():
+                try:
+                    await asyncio.wait({connecting})
+                except asyncio.CancelledError as error:
+                    cancelled = error
+            failed = connecting.exception()
+            if reason := failed or cancelled:
+                raise reason
+
+    return Whole
