@@ -18,6 +18,7 @@ from aragora_cp.scheduler import TaskScheduler
 from aragora_cp.store.agents import AgentStore
 from aragora_cp.store.completions import CompletionFeed
 from aragora_cp.store.connection import connect
+from aragora_cp.store.facts import FactStore
 from aragora_cp.store.sweeps import SweepStore
 from aragora_cp.store.tasks import TaskStore
 from aragora_cp.store.tokens import TokenStore
@@ -26,6 +27,7 @@ from aragora_cp.store.workspaces import WorkspaceStore
 from aragora_cp.tenancy.signing import read_signer
 from aragora_cp.tenancy.workspaces import Workspaces
 from aragora_cp.waiter import Waiter
+from aragora_cp.why import Explainer
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,9 @@ class ControlPlane:
         signer = read_signer(self.config.audit_key_file) if self.config.audit_key_file else None
         notary = Notary(TrailStore(self.client, self.config), self.config, signer)
         return Monitor(SweepStore(self.client, self.config), self.broker, self.config, notary=notary)
+
+    def explainer(self) -> Explainer:
+        return Explainer(FactStore(self.client, self.config), self.registry, self.registry)
 
     def close(self) -> None:
         """End the waits, the threads and the connections of this process."""

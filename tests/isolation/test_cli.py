@@ -25,6 +25,7 @@ VERBS: Mapping[str, Sequence[str]] = {
         f'{TASK_TYPE} --payload {{"canary":"waits"}} --capability {CAPABILITY} --idempotency-key canary-key --json'
     ],
     "tasks get": ["{task}", "{task} --json"],
+    "tasks why": ["{task}", "{task} --json"],
     "tasks wait": ["{task} --timeout 0"],
     "tasks cancel": ["{task}"],
     "tasks retry": ["{task}", "--status FAILED", "--status CANCELLED --type canary.review --json"],

@@ -136,6 +136,7 @@ VISITS: Mapping[str, Visits] = {
         *_their_tasks(query={"wait": 0.01})(estate, own),
         *_their_tasks(headers={"Prefer": "wait=1"})(estate, own),
     ],
+    "explain_task": _their_tasks(),
     "cancel_task": _their_tasks(),
     "retry_task": _their_tasks(),
     "complete_task": _reports(result={"mine": 1}),

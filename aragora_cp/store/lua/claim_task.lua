@@ -54,7 +54,7 @@ end
 if TENANT.encrypted and ARGV[10] ~= '1' then
   refuse('agent:' .. agent, 'task.claim', id, 'no-key', t.corr)
   stop_waiting()
-  delay_until(id, t, NOW + tonumber(ARGV[11]))
+  delay_until(id, t, NOW + tonumber(ARGV[11]), 'no-key')
   return {'no-key', tickets}
 end
 

@@ -71,7 +71,7 @@ local t = load_routing(id)
 event('submitted', id, t)
 local due = math.max(control.run_at, control.delay_ms > 0 and NOW + control.delay_ms or 0)
 if due > NOW then
-  delay_until(id, t, due)
+  delay_until(id, t, due, 'delayed')
   redis.call('HSET', K.task(id), 'run_at', due)
 else
   enqueue(id, t)
