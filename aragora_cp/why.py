@@ -2,9 +2,9 @@
 
 The rules below are asked in order; the first that holds is the reason. Each is true of the state as it was read: when
 its cause goes away the task runs, or another reason comes first. Read are, in this order: the lanes, from the
-directory's local copy (at most half a second old, its counts of other workspaces' load at most a second more); the
-task and its workspace, in one script on the workspace's slot; and, for a task that names its agent, that agent's record
-from the fleet's slot.
+directory's local copy (at most half a second old, its counts of other workspaces' load at most a second more), less
+what flags have switched off (a copy at most 2 s old); the task and its workspace, in one script on the workspace's
+slot; and, for a task that names its agent, that agent's record from the fleet's slot.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aragora_cp.errors import NotFound
-from aragora_cp.lanes import SHARED_POOL, agent_lane, serves
+from aragora_cp.lanes import SHARED_POOL, agent_lane, narrowed, serves
 from aragora_cp.model import FINAL, Agent, AgentStatus, Lane, TaskStatus, read_handle
-from aragora_cp.ports import LaneDirectory
+from aragora_cp.ports import LaneDirectory, Switches
 from aragora_cp.registry import AgentRegistry
 from aragora_cp.store.facts import Facts, FactStore
 
@@ -24,6 +24,7 @@ from aragora_cp.store.facts import Facts, FactStore
 PAUSES: Mapping[str, str] = {
     "backoff": "the last attempt did not complete; the next one is not due yet",
     "delayed": "it was submitted to run later",
+    "capability-off": "a capability that it requires is switched off; it is looked at again then",
     "no-key": "the agent that took it lacks the workspace's key; it is left to other agents",
 }
 
@@ -50,11 +51,12 @@ class Explanation:
 @dataclass(frozen=True, slots=True)
 class Scene:
     """All that was read. `lanes` are those that the workspace may use; `agent` is the one the task names, None when it
-    names none or that one is gone."""
+    names none or that one is gone; `off` are capabilities that are switched off for the workspace."""
 
     task: Facts
     lanes: Sequence[Lane]
     agent: Agent | None = None
+    off: frozenset[str] = frozenset()
 
     @property
     def serving(self) -> list[Lane]:
@@ -76,19 +78,21 @@ class Scene:
 class Explainer:
     """Safe to share between threads. Raises StoreUnavailable."""
 
-    def __init__(self, facts: FactStore, directory: LaneDirectory, registry: AgentRegistry) -> None:
+    def __init__(self, facts: FactStore, directory: LaneDirectory, registry: AgentRegistry, switches: Switches) -> None:
         self._facts = facts
         self._directory = directory
         self._registry = registry
+        self._switches = switches
 
     def why(self, workspace: str, task_id: str) -> Explanation:
         """Raises NotFound, also for another workspace's task. One round trip, two when the task names its agent."""
-        lanes = [lane for lane in self._directory.lanes() if lane.pool in (SHARED_POOL, workspace)]
+        off = self._switches.switched_off(workspace)
+        lanes = [narrowed(lane, off) for lane in self._directory.lanes() if lane.pool in (SHARED_POOL, workspace)]
         task = self._facts.read(workspace, task_id, lanes)
         if task is None:
             raise NotFound(f"there is no task {task_id!r}")
         agent = self._named(task.target) if task.target else None
-        first, *rest = reasons(Scene(task, lanes, agent))
+        first, *rest = reasons(Scene(task, lanes, agent, off))
         return Explanation(task_id, task.status, first, tuple(rest))
 
     def _named(self, handle: str) -> Agent | None:
@@ -142,6 +146,13 @@ def _suspended(scene: Scene) -> Reason | None:
     if status == "active":
         return None
     return Reason("suspended", f"the workspace is {status}: nothing of it starts", {"workspace_status": status})
+
+
+def _switched_off(scene: Scene) -> Reason | None:
+    off = sorted(scene.off & set(scene.task.required))
+    if not off:
+        return None
+    return Reason("capability-off", f"switched off for the workspace: {_listed(off)}", {"capabilities": off})
 
 
 def _named_agent(scene: Scene) -> Reason | None:
@@ -238,6 +249,7 @@ RULES: Sequence[Callable[[Scene], Reason | None]] = (
     _paused,
     _parked,
     _suspended,
+    _switched_off,
     _named_agent,
     _no_agent,
     _max_running,
