@@ -89,7 +89,7 @@ def set_(session: Session, name: str, flag: str, platform: bool, as_json: bool) 
     """Give a flag its next version: FLAG is flagd's JSON for one flag, @FILE that holds it, or - for standard input."""
     body = read_payload(flag)
     if not isinstance(body, dict):
-        raise CommandFailed("a flag is a JSON object with state, variants and defaultVariant")
+        raise CommandFailed("a flag must be a JSON object with state, variants and defaultVariant")
     made = session.request("PUT", f"/flags/{segment(name)}", body=body, params=_home(platform))
     print_json(made) if as_json else _show(made)
 
