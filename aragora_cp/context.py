@@ -83,6 +83,19 @@ class Context:
             raise ValueError("tokens and cost must not be negative")
         self._report(input_tokens=input_tokens, output_tokens=output_tokens, model=model, cost=amount)
 
+    def flag(self, name: str, default: Any) -> Any:
+        """A feature flag's value for this task, of the type of `default`; `default` when there is none, or when it
+        cannot be evaluated. Never raises. From the process's own copy, at most 2 s old: no round trip a call.
+
+        Rules can ask for `workspace`, `task_type` and `agent_id`; a share is a share of tasks."""
+        return self._plane.flags.value(
+            name,
+            default,
+            workspace=self.workspace,
+            targeting_key=self.task_id,
+            attributes={"task_type": self._claim.task.task_type, "agent_id": self.agent_id},
+        )
+
     def submit(
         self,
         task_type: str,

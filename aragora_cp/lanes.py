@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 
-from aragora_cp.model import agent_handle, read_handle
+from aragora_cp.model import Lane, agent_handle, read_handle
 
 SHARED_POOL = "shared"
 #: First part of a queue name beside a pool's; neither may be a workspace's id.
@@ -75,3 +76,10 @@ def lane_of_queue(queue: str) -> str:
 def serves(capabilities: Iterable[str], required: Iterable[str]) -> bool:
     """Whether an agent with `capabilities` may run a task that needs `required`."""
     return set(required) <= set(capabilities)
+
+
+def narrowed(lane: Lane, off: frozenset[str]) -> Lane:
+    """`lane` without the capabilities that are switched `off`."""
+    if not off & lane.capabilities:
+        return lane
+    return replace(lane, capabilities=lane.capabilities - off, off=lane.capabilities & off)

@@ -350,7 +350,8 @@ class Beat:
 @dataclass(frozen=True, slots=True)
 class Lane:
     """All live agents of one pool with the same capabilities. `slots` counts what may take new work,
-    `running` and `tickets` are the leader's last count over all workspaces (at most a second old)."""
+    `running` and `tickets` are the leader's last count over all workspaces (at most a second old). `off`: what its
+    agents could do beside `capabilities`, and is switched off for the workspace at hand."""
 
     name: str
     pool: str
@@ -358,10 +359,22 @@ class Lane:
     slots: int
     running: int = 0
     tickets: int = 0
+    off: frozenset[str] = frozenset()
 
     @property
     def free(self) -> int:
         return max(0, self.slots - self.running)
+
+
+@dataclass(frozen=True, slots=True)
+class FlagVersion:
+    """What a feature flag says since `at`, in flagd's JSON; '' when it was deleted then. `by` is the actor."""
+
+    name: str
+    version: int
+    at: int
+    by: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)

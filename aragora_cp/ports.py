@@ -91,3 +91,19 @@ class TaskOutcomes(Protocol):
     def fail(self, hold: Hold, failure: Failure, agent_id: str) -> Task: ...
     def hand_back(self, hold: Hold, *, awaits: Sequence[str] = ()) -> None: ...
     def get(self, workspace: str, task_id: str) -> Task: ...
+
+
+class Switches:
+    """What operators have switched, by workspace. This one has nothing switched. Never raises; answers from a local
+    copy at most 2 s old."""
+
+    def look(self, workspaces: Iterable[str]) -> None:
+        """Bring the copies of these up to date, in one round trip when one is needed."""
+
+    def switched_off(self, workspace: str) -> frozenset[str]:  # noqa: ARG002 - a hook that does nothing
+        """Capabilities that no task of the workspace gets for now."""
+        return frozenset()
+
+    def must_encrypt(self, workspace: str) -> bool:  # noqa: ARG002 - a hook that does nothing
+        """Whether the workspace's data must be encrypted, beside what its own settings say."""
+        return False

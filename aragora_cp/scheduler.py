@@ -27,7 +27,7 @@ from aragora_cp.errors import (
     StaleAttempt,
     TaskCancelled,
 )
-from aragora_cp.lanes import SHARED_POOL, agent_lane, serves
+from aragora_cp.lanes import SHARED_POOL, agent_lane, narrowed, serves
 from aragora_cp.model import (
     AgentSpec,
     Claim,
@@ -42,7 +42,7 @@ from aragora_cp.model import (
     Usage,
     agent_handle,
 )
-from aragora_cp.ports import LaneDirectory, TicketBroker
+from aragora_cp.ports import LaneDirectory, Switches, TicketBroker
 from aragora_cp.store.agents import lanes_of
 from aragora_cp.store.digests import cache_digest, idempotency_digests
 from aragora_cp.store.forms import Record
@@ -78,12 +78,14 @@ class TaskScheduler:
         *,
         new_id: Callable[[], str] = new_task_id,
         chance: Random | None = None,
+        switches: Switches | None = None,
     ) -> None:
         self._store = store
         self._broker = broker
         self._directory = directory
         self._config = config
         self._new_id = new_id
+        self._switches = switches or Switches()
         self._chance = chance or Random()  # noqa: S311 - spreads retries, guards nothing
 
     # --- callers ---------------------------------------------------------------------------------------------------
@@ -102,6 +104,7 @@ class TaskScheduler:
             idempotency=idempotency_digests(new, self._store.vault),
             cache_digest=cache_digest(new, self._store.vault),
             lanes=self._lanes_for(new.workspace, new.required_capabilities, new.agent_id),
+            must_encrypt=self._switches.must_encrypt(new.workspace),
         )
         if admission.outcome == "conflict":
             raise IdempotencyConflict
@@ -185,12 +188,13 @@ class TaskScheduler:
     def claim(self, hold: Hold, agent: AgentSpec) -> Claim | str:
         """Take the attempt that a ticket names, under the lease token in `hold` (chosen by the agent, unguessable; the
         same one again answers the same claim). Answers why not as a word: unknown, final, taken, stale-ticket, not-due,
-        incapable; no-key, when another agent may be able to read it, and unreadable, when nobody ever will: it has
-        failed. Released tickets go out."""
-        lanes = lanes_of(agent)
+        incapable; capability-off, when what it needs is switched off for now; no-key, when another agent may be able to
+        read it, and unreadable, when nobody ever will: it has failed. Released tickets go out."""
+        lanes = self._lanes_of(agent, hold.workspace)
         # Whatever ticket it got hold of: an agent that belongs to one workspace serves no other.
         able = lanes if agent.workspace in (None, hold.workspace) else ()
-        answer = self._store.claim(hold, agent.agent_id, lanes[0].name, able)
+        must_encrypt = self._switches.must_encrypt(hold.workspace)
+        answer = self._store.claim(hold, agent.agent_id, lanes[0].name, able, must_encrypt=must_encrypt)
         self._send(answer.tickets)
         if answer.record is None:
             return answer.word
@@ -238,7 +242,9 @@ class TaskScheduler:
     def finish(self, hold: Hold, result: bytes, agent: AgentSpec, *, usage: Usage | None = None) -> Task:
         """Take a result (JSON), and what was used since the last report, from the attempt that holds the task; the same
         write again is answered again and counts nothing twice. Raises StaleAttempt, NotFound."""
-        answer = self._store.finish(hold, result, agent.agent_id, lanes_of(agent), usage or Usage())
+        answer = self._store.finish(
+            hold, result, agent.agent_id, self._lanes_of(agent, hold.workspace), usage or Usage()
+        )
         self._send(answer.tickets)
         return self._answered(hold, answer.word, answer.record)
 
@@ -263,11 +269,18 @@ class TaskScheduler:
     def _lanes_for(self, workspace: str, required: Sequence[str], agent_id: str | None) -> builtins.list[Lane]:
         if agent_id is not None:
             return [Lane(agent_lane(agent_id), workspace, frozenset(required), 1)]
-        return [
-            lane
+        off = self._switches.switched_off(workspace)
+        usable = (
+            narrowed(lane, off)
             for lane in self._directory.lanes()
-            if lane.slots > 0 and lane.pool in (SHARED_POOL, workspace) and serves(lane.capabilities, required)
-        ]
+            if lane.slots > 0 and lane.pool in (SHARED_POOL, workspace)
+        )
+        return [lane for lane in usable if serves(lane.capabilities, required)]
+
+    def _lanes_of(self, agent: AgentSpec, workspace: str) -> builtins.list[Lane]:
+        """The agent's own lane and its direct one, as they serve the workspace."""
+        off = self._switches.switched_off(workspace)
+        return [narrowed(lane, off) for lane in lanes_of(agent)]
 
     def _read(self, workspace: str, task_id: str, record: Record, *, with_payload: bool = False) -> Task:
         opener = partial(self._store.vault.open, workspace, task_id)

@@ -11,6 +11,7 @@ from aragora_cp.config import ControlPlaneConfig
 from aragora_cp.engine.app import make_app
 from aragora_cp.engine.tickets import CeleryBroker
 from aragora_cp.notary import Notary
+from aragora_cp.policy.flags import Flags
 from aragora_cp.ports import TicketBroker
 from aragora_cp.reconciler import Monitor
 from aragora_cp.registry import AgentRegistry
@@ -18,6 +19,8 @@ from aragora_cp.scheduler import TaskScheduler
 from aragora_cp.store.agents import AgentStore
 from aragora_cp.store.completions import CompletionFeed
 from aragora_cp.store.connection import connect
+from aragora_cp.store.facts import FactStore
+from aragora_cp.store.flags import FlagStore
 from aragora_cp.store.sweeps import SweepStore
 from aragora_cp.store.tasks import TaskStore
 from aragora_cp.store.tokens import TokenStore
@@ -26,6 +29,7 @@ from aragora_cp.store.workspaces import WorkspaceStore
 from aragora_cp.tenancy.signing import read_signer
 from aragora_cp.tenancy.workspaces import Workspaces
 from aragora_cp.waiter import Waiter
+from aragora_cp.why import Explainer
 
 
 @dataclass(frozen=True)
@@ -40,17 +44,22 @@ class ControlPlane:
     tokens: TokenStore
     workspaces: Workspaces
     audit: AuditTrail
+    flags: Flags
     waiter: Waiter
 
     def monitor(self) -> Monitor:
         """Raises ConfigError when the key that is to sign the audit trail cannot be read."""
         signer = read_signer(self.config.audit_key_file) if self.config.audit_key_file else None
         notary = Notary(TrailStore(self.client, self.config), self.config, signer)
-        return Monitor(SweepStore(self.client, self.config), self.broker, self.config, notary=notary)
+        return Monitor(SweepStore(self.client, self.config, self.flags), self.broker, self.config, notary=notary)
+
+    def explainer(self) -> Explainer:
+        return Explainer(FactStore(self.client, self.config), self.registry, self.registry, self.flags)
 
     def close(self) -> None:
         """End the waits, the threads and the connections of this process."""
         self.waiter.close()
+        self.flags.close()
         self.broker.close()
         self.client.close()
 
@@ -61,14 +70,16 @@ def build(config: ControlPlaneConfig, *, broker: TicketBroker | None = None) -> 
     broker = broker or CeleryBroker(make_app(config))
     tasks = TaskStore(client, config)
     registry = AgentRegistry(AgentStore(client, config, tasks), config)
+    flags = Flags(FlagStore(client, config))
     return ControlPlane(
         config=config,
         client=client,
         broker=broker,
         registry=registry,
-        scheduler=TaskScheduler(tasks, broker, registry, config),
+        scheduler=TaskScheduler(tasks, broker, registry, config, switches=flags),
         tokens=TokenStore(client, config),
         workspaces=Workspaces(WorkspaceStore(client, config)),
         audit=AuditTrail(TrailStore(client, config)),
+        flags=flags,
         waiter=Waiter(lambda: CompletionFeed(config, client)),
     )

@@ -13,12 +13,14 @@ from aragora_cp.audit import AuditTrail
 from aragora_cp.config import ControlPlaneConfig
 from aragora_cp.lanes import canonical
 from aragora_cp.model import AgentSpec, Claim, ErrorCode, Failure, Hold, NewTask, Task, Ticket
+from aragora_cp.policy.flags import Flags
 from aragora_cp.reconciler import Monitor
 from aragora_cp.registry import AgentRegistry
 from aragora_cp.scheduler import TaskScheduler
 from aragora_cp.store.agents import AgentStore
 from aragora_cp.store.completions import CompletionFeed
 from aragora_cp.store.connection import connect
+from aragora_cp.store.flags import FlagStore
 from aragora_cp.store.keys import fleet_keys, workspace_keys
 from aragora_cp.store.sweeps import Look, SweepStore
 from aragora_cp.store.tasks import TaskStore
@@ -46,9 +48,11 @@ class Fleet:
         self.tasks = TaskStore(self.client, config)
         ticks = itertools.count(step=10)
         self.registry = AgentRegistry(AgentStore(self.client, config, self.tasks), config, clock=lambda: next(ticks))
-        self.scheduler = TaskScheduler(self.tasks, self.broker, self.registry, config)
+        self.flag_store = FlagStore(self.client, config)
+        self.flags = Flags(self.flag_store)
+        self.scheduler = TaskScheduler(self.tasks, self.broker, self.registry, config, switches=self.flags)
         self.trails = TrailStore(self.client, config)
-        self.sweeps = SweepStore(self.client, config)
+        self.sweeps = SweepStore(self.client, config, self.flags)
         self.plane = ControlPlane(
             config=config,
             client=self.client,
@@ -58,6 +62,7 @@ class Fleet:
             tokens=TokenStore(self.client, config),
             workspaces=Workspaces(WorkspaceStore(self.client, config)),
             audit=AuditTrail(self.trails),
+            flags=self.flags,
             waiter=Waiter(lambda: CompletionFeed(config, self.client)),
         )
         self.keys = workspace_keys(config.key_prefix, workspace)
@@ -77,6 +82,11 @@ class Fleet:
 
     def session(self, spec: AgentSpec) -> str:
         return self.registry.get(spec.agent_id, spec.workspace).session
+
+    def set_flag(self, name: str, flag: dict[str, Any], workspace: str | None = None) -> None:
+        """The platform's, or the workspace's own; it holds at once."""
+        self.flag_store.put(workspace, name, json.dumps(flag))
+        self.flags.forget()
 
     # --- tasks -----------------------------------------------------------------------------------------------------
 

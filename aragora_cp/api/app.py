@@ -11,6 +11,7 @@ from aragora_cp.api import (
     agents,
     audit,
     auditing,
+    flags,
     health,
     openapi,
     problems,
@@ -50,9 +51,13 @@ def create_app(plane: ControlPlane) -> Flask:
     authenticator = Authenticator(plane.tokens)
     guard = GuessGuard(plane.tokens, plane.config.auth_failures)
     tenancy = TenancyMiddleware(authenticator, plane.workspaces, guard)
-    keeper = CacheKeeper(
-        lambda: ChangeFeed(plane.config), tenancy.forget, authenticator.take_uses, plane.tokens.note_uses
-    )
+
+    def forget(kind: str | None, name: str | None) -> None:
+        tenancy.forget(kind, name)
+        if kind in (None, "flags"):
+            plane.flags.forget(name)
+
+    keeper = CacheKeeper(lambda: ChangeFeed(plane.config), forget, authenticator.take_uses, plane.tokens.note_uses)
     install(app, Services(plane, tenancy, keeper, StoreProbes(plane.config), Waits(plane.waiter)))
     tracing.trace(app)
     auditing.arrive(app)
@@ -68,6 +73,7 @@ def create_app(plane: ControlPlane) -> Flask:
         (workspaces.blueprint, "/workspaces"),
         (tokens.blueprint, "/tokens"),
         (audit.blueprint, "/audit"),
+        (flags.blueprint, "/flags"),
         (health.blueprint, ""),
     ):
         api.register_blueprint(blueprint, url_prefix=BASE + path)

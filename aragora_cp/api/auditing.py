@@ -27,6 +27,7 @@ _ACTIONS = {
     "report_progress": "task.progress",
     "heartbeat": "agent.heartbeat",
     "create_token": "token.issue",
+    "roll_back_flag": "flag.roll-back",
 }
 _LONGEST_TARGET = 128
 

@@ -11,10 +11,17 @@ from flask import Response, request, url_for
 
 from aragora_cp.api.access import requires
 from aragora_cp.api.bodies import Resource, expect_no_body, json_answer
-from aragora_cp.api.schemas.tasks import SubmitSchema, TaskFilterSchema, TaskPageSchema, TaskSchema, WaitSchema
+from aragora_cp.api.schemas.tasks import (
+    ExplanationSchema,
+    SubmitSchema,
+    TaskFilterSchema,
+    TaskPageSchema,
+    TaskSchema,
+    WaitSchema,
+)
 from aragora_cp.api.services import services, tenant
 from aragora_cp.api.submission import new_task
-from aragora_cp.api.views import listed_task_view, page_view, task_view
+from aragora_cp.api.views import explanation_view, listed_task_view, page_view, task_view
 from aragora_cp.api.waits import LONGEST
 from aragora_cp.errors import (
     AlreadyFinal,
@@ -126,6 +133,18 @@ def get_task(query: dict[str, Any], task_id: str) -> Response:
         task = scheduler.get(workspace, task_id, with_payload=with_payload)
     applied = {"Preference-Applied": f"wait={math.floor(seconds)}"} if preferred is not None else {}
     return json_answer(task_view(task, payload=with_payload), headers=applied)
+
+
+@blueprint.route("/<task_id>/why", methods=["GET"])
+@requires(Role.VIEWER)
+@blueprint.response(200, ExplanationSchema)
+def explain_task(task_id: str) -> Response:
+    """Say why a task is not running
+
+    One first reason, which is true, and what holds beside it.
+    """
+    found = services().plane.explainer().why(tenant().workspace, known_form(task_id))
+    return json_answer(explanation_view(found))
 
 
 @blueprint.route("/<task_id>/cancel", methods=["POST"])

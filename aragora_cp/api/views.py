@@ -10,6 +10,7 @@ from typing import Any
 from aragora_cp.api.sessions import session_of
 from aragora_cp.model import Agent, Page, Task, Workspace
 from aragora_cp.tenancy.tokens import StoredToken
+from aragora_cp.why import Explanation, Reason
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -97,6 +98,21 @@ def token_view(token: StoredToken) -> dict[str, Any]:
         "rotated_at": moment(token.rotated_at),
         "last_used_at": moment(token.last_used_at),
     }
+
+
+def explanation_view(found: Explanation) -> dict[str, Any]:
+    """Why a task waits."""
+    return {
+        "task_id": found.task_id,
+        "status": found.status,
+        "reason": _reason_view(found.reason),
+        "also": [_reason_view(each) for each in found.also],
+    }
+
+
+def _reason_view(reason: Reason) -> dict[str, Any]:
+    facts = {name: moment(value) if name in ("since", "until") else value for name, value in reason.facts.items()}
+    return {"code": reason.code, "detail": reason.detail, **facts}
 
 
 def page_view(page: Page[Any], items: list[dict[str, Any]]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ COMMANDS = (
     "keys",
     "audit",
     "acl",
+    "flags",
 )
 
 

@@ -99,6 +99,21 @@ def get(session: Session, task_id: str, as_json: bool) -> None:
 
 @tasks.command()
 @click.argument("task_id")
+@as_json_option
+@with_session
+def why(session: Session, task_id: str, as_json: bool) -> None:
+    """Say why a task is not running: one first reason, and what holds beside it."""
+    found = session.request("GET", f"/tasks/{segment(task_id)}/why")
+    if as_json:
+        print_json(found)
+        return
+    rows = [("reason", found["reason"]), *(("also", each) for each in found["also"])]
+    print_fields({"task": found["task_id"], "status": found["status"]})
+    print_table(["", "code", "detail", "more"], ((name, *_told(each)) for name, each in rows), empty="")
+
+
+@tasks.command()
+@click.argument("task_id")
 @click.option("--timeout", type=float, default=math.inf, metavar="SECONDS", help="Longest wait; without, no limit.")
 @as_json_option
 @with_session
@@ -235,6 +250,15 @@ def _finish(task: dict[str, Any], as_json: bool) -> None:
     if task["status"] != "COMPLETED":
         ended = task["status"] in _FINAL
         raise CommandFailed(f"the task {'ended' if ended else 'is still'} {task['status']}")
+
+
+def _told(reason: dict[str, Any]) -> tuple[str, str, str]:
+    more = {name: value for name, value in reason.items() if name not in ("code", "detail")}
+    shown = "; ".join(
+        f"{name} {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
+        for name, value in more.items()
+    )
+    return reason["code"], reason["detail"], shown
 
 
 def _show(task: dict[str, Any], as_json: bool) -> None:

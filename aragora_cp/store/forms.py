@@ -60,6 +60,7 @@ def lanes_json(lanes: Iterable[Lane]) -> str:
                 "name": lane.name,
                 "pool": lane.pool,
                 "capabilities": sorted(lane.capabilities),
+                "off": sorted(lane.off),
                 "slots": lane.slots,
                 "running": lane.running,
                 "tickets": lane.tickets,

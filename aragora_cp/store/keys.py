@@ -16,8 +16,15 @@ TRAIL_KEYS: Mapping[str, str] = {
     "refused": "refused",  # hash: refusals of this minute, all and by address
 }
 
+#: The platform has flags, and every workspace may have its own.
+FLAG_KEYS: Mapping[str, str] = {
+    "flags": "flags",  # hash: name -> its newest version
+    "flag_versions": "flag-versions:{}",  # list: a flag's versions, newest first
+}
+
 WORKSPACE_KEYS: Mapping[str, str] = {
     **TRAIL_KEYS,
+    **FLAG_KEYS,
     "workspace": "workspace",  # hash: the workspace's settings
     "taken_over": "taken-over",  # string: newest entry of the platform's trail that this workspace's has too
     "keys": "keys",  # hash: id -> wrapped key, `current` -> id, `digest` -> wrapped key
@@ -44,6 +51,7 @@ WORKSPACE_KEYS: Mapping[str, str] = {
 
 FLEET_KEYS: Mapping[str, str] = {
     **TRAIL_KEYS,
+    **FLAG_KEYS,
     "agent": "agent:{}",  # hash: one agent
     "agents": "agents:of:{}",  # zset, lexical: ids of a scope ("*": shared, or a workspace)
     "beats": "agents:beats",  # zset by last heartbeat: agents that are not offline

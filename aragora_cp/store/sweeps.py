@@ -12,7 +12,9 @@ import redis
 from redis.exceptions import ResponseError
 
 from aragora_cp.config import ControlPlaneConfig
+from aragora_cp.lanes import narrowed
 from aragora_cp.model import Lane, Ticket
+from aragora_cp.ports import Switches
 from aragora_cp.store import scripts
 from aragora_cp.store.agents import read_lanes
 from aragora_cp.store.connection import translated
@@ -76,9 +78,10 @@ class Deposed(Exception):
 class SweepStore:
     """Raises StoreUnavailable from every method, Deposed where it says so."""
 
-    def __init__(self, client: redis.Redis, config: ControlPlaneConfig) -> None:
+    def __init__(self, client: redis.Redis, config: ControlPlaneConfig, switches: Switches | None = None) -> None:
         self._client = client
         self._config = config
+        self._switches = switches or Switches()
         self._keys = fleet_keys(config.key_prefix)
         self._purge = WorkspacePurge(client, config)
 
@@ -116,8 +119,8 @@ class SweepStore:
         idle: Sequence[str],
         chance: float,
     ) -> list[Look]:
-        """Look at each of `workspaces`, all in one round trip, and take a step with each that is being deleted. Raises
-        Deposed.
+        """Look at each of `workspaces`, all in one round trip (and one more when flags must be read anew), and take a
+        step with each that is being deleted. Raises Deposed.
 
         One that cannot be looked at is logged, left out and due again: its trouble must not become the others'.
         """
@@ -135,9 +138,11 @@ class SweepStore:
             "short": list(short),
             "idle": list(idle),
         }
+        self._switches.look(workspaces)
         calls = []
         for workspace in workspaces:
-            usable = [lane for lane in lanes if lane.pool in ("shared", workspace)]
+            off = self._switches.switched_off(workspace)
+            usable = [narrowed(lane, off) for lane in lanes if lane.pool in ("shared", workspace)]
             root = workspace_keys(self._config.key_prefix, workspace).root
             args = (json.dumps(control), lanes_json(usable), chance)
             calls.append(scripts.Call(scripts.script("sweep_workspace"), root, args))

@@ -59,9 +59,10 @@ class TaskStore:
         idempotency: tuple[str, str, str] | None,
         cache_digest: str,
         lanes: Sequence[Lane],
+        must_encrypt: bool = False,
     ) -> Admission:
         """Admit one task. `idempotency` is (digest of the key, digest of the body, one that counts as the same or
-        ''). One round trip.
+        ''). `must_encrypt`: also when the workspace's settings do not say so. One round trip.
 
         Sent twice under one id (a lost answer), it is admitted once.
         """
@@ -79,6 +80,7 @@ class TaskStore:
             "parent": new.parent_id or "",
             "corr": new.correlation_id,
             "placement": new.placement,
+            "encrypt": int(must_encrypt),
         }
         answer = self._run_and_tell(
             "submit_task",
@@ -96,7 +98,9 @@ class TaskStore:
         _, answering, tickets, record = answer
         return Admission(word, answering.decode(), as_record(record), read_tickets(new.workspace, tickets))
 
-    def claim(self, hold: Hold, agent_id: str, lane: str, lanes: Sequence[Lane]) -> Answer:
+    def claim(
+        self, hold: Hold, agent_id: str, lane: str, lanes: Sequence[Lane], *, must_encrypt: bool = False
+    ) -> Answer:
         """Claim an attempt. `lanes`: the agent's own first, then its direct one. One round trip."""
         answer = self._run(
             "claim_task",
@@ -112,6 +116,7 @@ class TaskStore:
             self._config.window,
             int(self.vault.seals),
             round(NO_KEY_PAUSE * 1000),
+            int(must_encrypt),
         )
         record = as_record(answer[2]) if len(answer) > 2 else None
         return Answer(answer[0].decode(), record, read_tickets(hold.workspace, answer[1]))

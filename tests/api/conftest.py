@@ -66,6 +66,9 @@ class Caller:
     def post(self, path: str, json: Any = None, **kwargs: Any) -> TestResponse:
         return self.call("POST", path, **({"json": json} if json is not None else {}), **kwargs)
 
+    def put(self, path: str, json: Any, **kwargs: Any) -> TestResponse:
+        return self.call("PUT", path, json=json, **kwargs)
+
     def delete(self, path: str) -> TestResponse:
         return self.call("DELETE", path)
 

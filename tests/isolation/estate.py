@@ -20,6 +20,8 @@ AGENT, OTHER_AGENT = "canary-agent", "canary-other"
 TASK_TYPE, CAPABILITY = "canary.review", "canary"
 #: Serves both; what it does for A, B must not see.
 SHARED_AGENT, COMMON = "shared-1", "common"
+#: A's own flag, and one of the platform's, whose rules name A.
+FLAG, COMMON_FLAG = "canary-flag", "common-flag"
 #: What A submits as its last task, and B submits again word by word.
 REPEATED: Mapping[str, Any] = {
     "task_type": TASK_TYPE,
@@ -52,6 +54,10 @@ def settle(plane: ControlPlane, operator: Caller) -> Estate:
     """Make A's possessions: tasks in every state, private agents, tokens, keys, a cached result, events, audit."""
     spec = AgentSpec(AGENT, (CAPABILITY,), workspace=A)
     session = operator.register(AGENT, [CAPABILITY], model="canary-model", labels={"canary": "label"})["session"]
+    for default in ("canary-one", "canary-two"):
+        variants = {"canary-one": "canary 1", "canary-two": "canary 2"}
+        answer = operator.put(f"/flags/{FLAG}", {"state": "ENABLED", "variants": variants, "defaultVariant": default})
+        assert answer.status_code == 200, answer.json
     operator.register(OTHER_AGENT, [CAPABILITY], version="canary-1")
 
     def submit(**more: Any) -> str:

@@ -13,7 +13,18 @@ from click.testing import CliRunner, Result
 
 from aragora_cp.cli import cli, session
 from aragora_cp.model import Role
-from tests.isolation.estate import AGENT, CANARY, CAPABILITY, TASK_TYPE, A, Estate, belongings, changed
+from tests.isolation.estate import (
+    AGENT,
+    CANARY,
+    CAPABILITY,
+    COMMON_FLAG,
+    FLAG,
+    TASK_TYPE,
+    A,
+    Estate,
+    belongings,
+    changed,
+)
 from tests.isolation.worlds import World, settled
 
 #: Work with the store's or the host's own access, which no tenant has.
@@ -25,6 +36,7 @@ VERBS: Mapping[str, Sequence[str]] = {
         f'{TASK_TYPE} --payload {{"canary":"waits"}} --capability {CAPABILITY} --idempotency-key canary-key --json'
     ],
     "tasks get": ["{task}", "{task} --json"],
+    "tasks why": ["{task}", "{task} --json"],
     "tasks wait": ["{task} --timeout 0"],
     "tasks cancel": ["{task}"],
     "tasks retry": ["{task}", "--status FAILED", "--status CANCELLED --type canary.review --json"],
@@ -34,6 +46,12 @@ VERBS: Mapping[str, Sequence[str]] = {
     "audit list": ["", "--json", "--platform", f"--actor agent:{AGENT}"],
     "audit export": ["", "--format csv", "--platform"],
     "audit verify": ["", "--json"],
+    "flags list": ["", "--json", "--platform"],
+    "flags show": [FLAG, f"{FLAG} --json", COMMON_FLAG],
+    "flags set": [f'{FLAG} {{"state":"ENABLED","variants":{{"on":true}},"defaultVariant":"on"}}'],
+    "flags delete": [f"{COMMON_FLAG} --platform"],
+    "flags rollback": [f"{FLAG} 1", f"{COMMON_FLAG} 1 --platform"],
+    "flags evaluate": [FLAG, f"{COMMON_FLAG} --json"],
     "workspaces create": [A],
     "workspaces delete": [f"{A} --yes"],
     "workspaces list": ["", "--json"],

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.isolation.estate import AGENT, CAPABILITY, OTHER_AGENT, REPEATED, TASK_TYPE, A, B, Estate
+from tests.isolation.estate import AGENT, CAPABILITY, COMMON_FLAG, FLAG, OTHER_AGENT, REPEATED, TASK_TYPE, A, B, Estate
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,15 @@ def _audit(**more: Any) -> Visits:
     ]
 
 
+def _flag(**more: Any) -> Visits:
+    """A's flag by its name; and the platform's, which names A."""
+    return lambda *_: [
+        Visit({"name": FLAG}, **more),
+        Visit({"name": COMMON_FLAG}, **more),
+        Visit({"name": COMMON_FLAG}, query={"platform": "true"}, refused=True, **more),
+    ]
+
+
 def _registrations(*_: Any) -> Sequence[Visit]:
     body = {"agent_id": OTHER_AGENT, "capabilities": [CAPABILITY], "model": "m"}
     return [Visit(json=body), Visit(json=body)]
@@ -136,6 +145,7 @@ VISITS: Mapping[str, Visits] = {
         *_their_tasks(query={"wait": 0.01})(estate, own),
         *_their_tasks(headers={"Prefer": "wait=1"})(estate, own),
     ],
+    "explain_task": _their_tasks(),
     "cancel_task": _their_tasks(),
     "retry_task": _their_tasks(),
     "complete_task": _reports(result={"mine": 1}),
@@ -167,6 +177,12 @@ VISITS: Mapping[str, Visits] = {
     ],
     "verify_audit": _audit(),
     "export_audit": _audit(),
+    "list_flags": lambda *_: [Visit(), Visit(query={"platform": "true"}, refused=True)],
+    "get_flag": _flag(),
+    "evaluate_flag": lambda *_: [Visit(json={"name": name}) for name in (FLAG, COMMON_FLAG)],
+    "roll_back_flag": _flag(json={"version": 1}),
+    "delete_flag": _flag(),
+    "set_flag": _flag(json={"state": "ENABLED", "variants": {"on": True}, "defaultVariant": "on"}),
     "create_workspace": lambda *_: [Visit(json={"workspace": A}, refused=True)],
     "list_workspaces": lambda *_: [
         Visit(query={"limit": 200}, refused=True),

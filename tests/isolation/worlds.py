@@ -14,10 +14,11 @@ from werkzeug.test import TestResponse
 from aragora_cp.api.app import BASE
 from aragora_cp.errors import AragoraError
 from aragora_cp.model import Role
+from aragora_cp.store.flags import FlagStore
 from aragora_cp.tenancy.tokens import TokenIssuer
 from aragora_cp.wiring import ControlPlane
 from tests.api.conftest import Caller
-from tests.isolation.estate import COMMON, SHARED_AGENT, A, B
+from tests.isolation.estate import COMMON, COMMON_FLAG, SHARED_AGENT, A, B
 from tests.isolation.visits import Own, Visit
 
 OWN_AGENT = "own-1"
@@ -53,6 +54,10 @@ class World:
             except AragoraError:
                 continue  # no token of a workspace may have it
         Caller(app.test_client(), issuer.issue(workspace=None, role=Role.ADMIN).text).register(SHARED_AGENT, [COMMON])
+        rule = {"if": [{"==": [{"var": "workspace"}, A]}, "canary-variant"]}
+        variants = {"canary-variant": True, "off": False}
+        flag = {"state": "ENABLED", "variants": variants, "defaultVariant": "off", "targeting": rule}
+        FlagStore(plane.client, plane.config).put(None, COMMON_FLAG, json.dumps(flag))
         operator = Caller(app.test_client(), tokens[Role.OPERATOR])
         session = operator.register(OWN_AGENT, ["own"])["session"]
         return cls(plane, app, tokens, Own(session, operator.submit()["task_id"]))

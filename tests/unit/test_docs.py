@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from aragora_cp import why
 from aragora_cp.config import ControlPlaneConfig
 from aragora_cp.model import LEGAL_MOVES
 
@@ -32,6 +33,11 @@ def test_the_picture_of_the_states_shows_the_legal_moves() -> None:
 def test_the_quickstart_shows_the_script_that_a_test_runs() -> None:
     page, script = (DOCS / "quickstart" / name for name in ("index.md", "coordinator.py"))
     assert f"```python\n{script.read_text()}```" in page.read_text()
+
+
+def test_every_reason_to_wait_is_documented() -> None:
+    told = set(re.findall(r"^\| `([a-z-]+)` \|", (DOCS / "how-to/why-is-it-waiting.md").read_text(), re.M))
+    assert told == set(re.findall(r'Reason\(\s*"([a-z-]+)"', Path(why.__file__).read_text())) | set(why.PAUSES)
 
 
 @pytest.mark.parametrize("page", sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md")]), ids=lambda p: p.name)

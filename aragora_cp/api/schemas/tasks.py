@@ -175,3 +175,17 @@ class ReportSchema(ma.Schema):
     session = Text(256, least=1, required=True)
     attempt = Whole(1, 1_000_000, required=True)
     lease = Text(256, least=1, required=True)
+
+
+class ReasonSchema(ma.Schema):
+    """Further fields follow from the code: docs/how-to/why-is-it-waiting.md."""
+
+    code = fields.String(required=True, metadata={"description": "For programs."})
+    detail = fields.String(required=True, metadata={"description": "For people."})
+
+
+class ExplanationSchema(ma.Schema):
+    task_id = fields.String(required=True)
+    status = fields.String(required=True, metadata={"enum": _STATUSES})
+    reason = fields.Nested(ReasonSchema, required=True)
+    also = fields.List(fields.Nested(ReasonSchema), required=True)

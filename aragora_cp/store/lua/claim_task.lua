@@ -3,13 +3,14 @@
 -- KEYS[1]  the workspace's root
 -- ARGV     task, attempt of the ticket, lease token, agent, the agent's lane, lanes JSON (its own and its direct one),
 --          lease ms, grace ms beyond the time limit, window, whether the agent can encrypt (1/0), ms that the task
---          goes by one that cannot
+--          goes by one that cannot, whether encryption is required whatever the settings say (1/0)
 -- Returns  {'claimed', tickets, record flat} or {refusal, tickets}; refusals: unknown, final, taken, stale-ticket,
---          not-due, incapable, suspended, at-limit (of the workspace), no-key (encryption is required
+--          not-due, incapable, capability-off, suspended, at-limit (of the workspace), no-key (encryption is required
 --          and the agent cannot). The same lease token claims the same attempt again.
 local id, attempt, lease, agent, lane_name = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local lease_ms, grace, window = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
 local tickets = {}
+if ARGV[12] == '1' then TENANT.encrypted = true end
 local t = load_routing(id)
 if not t then return {'unknown', tickets} end
 if t.status == 'RUNNING' and t.attempt == attempt and t.lease == lease then
@@ -20,12 +21,27 @@ if t.status ~= 'PENDING' then return {'final', tickets} end
 if tonumber(attempt) ~= tonumber(t.attempt) + 1 then return {'stale-ticket', tickets} end
 if t.due ~= '' or t.parked ~= '' then return {'not-due', tickets} end
 
+local function stop_waiting()
+  leave_queue(id, t)
+  if t.waiting_since ~= '' then put(id, t, 'waited', tonumber(t.waited) + NOW - tonumber(t.waiting_since)) end
+end
+
 local lanes = read_lanes(ARGV[6])
 local able = false
 for _, lane in ipairs(lanes) do able = able or lane_serves(lane, class_of(t)) end
 if able and t.target ~= '' then
   -- A direct task: its agent must have the capabilities too.
   for capability in string.gmatch(t.caps, '[^+]+') do able = able and lanes[1].has[capability] end
+end
+if not able and lanes[1] and needs_what_is_off(t, lanes[1]) then
+  if t.target == '' then
+    leave_window(id, t)
+    enqueue(id, t)  -- no lane that is offered serves its class now
+  else
+    stop_waiting()
+    delay_until(id, t, NOW + tonumber(ARGV[11]), 'capability-off')
+  end
+  return {'capability-off', tickets}
 end
 if not able then
   refuse('agent:' .. agent, 'task.claim', id, 'incapable', t.corr)
@@ -46,15 +62,10 @@ if refusal then
   return {refusal, tickets}
 end
 
-local function stop_waiting()
-  leave_queue(id, t)
-  if t.waiting_since ~= '' then put(id, t, 'waited', tonumber(t.waited) + NOW - tonumber(t.waiting_since)) end
-end
-
 if TENANT.encrypted and ARGV[10] ~= '1' then
   refuse('agent:' .. agent, 'task.claim', id, 'no-key', t.corr)
   stop_waiting()
-  delay_until(id, t, NOW + tonumber(ARGV[11]))
+  delay_until(id, t, NOW + tonumber(ARGV[11]), 'no-key')
   return {'no-key', tickets}
 end
 

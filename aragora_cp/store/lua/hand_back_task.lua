@@ -30,7 +30,7 @@ if open > 0 then
   put(id, t, 'parked', NOW, 'lane', '', 'waiting_since', '')
   event('waiting-for-subtasks', id, t)
 elseif ARGV[6] ~= '0' then
-  delay_until(id, t, NOW + tonumber(ARGV[6]))
+  delay_until(id, t, NOW + tonumber(ARGV[6]), 'no-key')
   event('handed-back', id, t)
 else
   enqueue(id, t)

@@ -2,7 +2,8 @@
 -- Admit one task: record, place in its class, idempotency key, event and audit entry, or nothing at all; then release.
 -- KEYS[1]  the workspace's root
 -- ARGV[1]  control JSON: id, idem, idem_digest, idem_also (another digest of the same body, '' none), idem_ms,
---          cache, delay_ms, run_at, window, actor, parent, corr, placement ('' the workspace's own)
+--          cache, delay_ms, run_at, window, actor, parent, corr, placement ('' the workspace's own),
+--          encrypt (1: required, whatever the settings say)
 -- ARGV[2]  JSON of the lanes that can serve it
 -- ARGV[3]  the payload
 -- ARGV[4…] the record's other fields and values, flat
@@ -45,6 +46,7 @@ if TENANT.status ~= 'active' then
   refuse(control.actor, 'task.submit', id, TENANT.status, control.corr)
   return {TENANT.status}
 end
+if control.encrypt == 1 then TENANT.encrypted = true end
 if not may_keep(ARGV[3]) then return {'not-encrypted'} end
 if TENANT.max_pending then
   local used = redis.call('ZCARD', K.by('PENDING'))
@@ -71,7 +73,7 @@ local t = load_routing(id)
 event('submitted', id, t)
 local due = math.max(control.run_at, control.delay_ms > 0 and NOW + control.delay_ms or 0)
 if due > NOW then
-  delay_until(id, t, due)
+  delay_until(id, t, due, 'delayed')
   redis.call('HSET', K.task(id), 'run_at', due)
 else
   enqueue(id, t)

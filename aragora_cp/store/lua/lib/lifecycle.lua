@@ -82,10 +82,11 @@ local function backoff_ms(t, chance)
   return math.floor(ceiling)
 end
 
--- Wait until `due`, in the store; never in an agent's memory.
-local function delay_until(id, t, due)
+-- Wait until `due`, in the store; never in an agent's memory. `why`: what whoever asks for the reason is told, the
+-- code of a reason of `aragora_cp.why`.
+local function delay_until(id, t, due, why)
   redis.call('ZADD', K.delayed(), due, id)
-  put(id, t, 'due', due, 'lane', '', 'waiting_since', '')
+  put(id, t, 'due', due, 'due_for', why, 'lane', '', 'waiting_since', '')
 end
 
 -- An attempt ended badly. One allowance for all reasons: what the handler did and what the delivery lost.
@@ -108,7 +109,7 @@ local function fail_attempt(id, t, code, message, retryable, lost, chance, actor
   back_to_pending(id, t, lost == '1')
   local due = NOW + backoff_ms(t, chance)
   put(id, t, 'retries', tonumber(t.retries) + 1)
-  if lost == '1' then enqueue(id, t) else delay_until(id, t, due) end
+  if lost == '1' then enqueue(id, t) else delay_until(id, t, due, 'backoff') end
   event('retrying', id, t)
   return 'retry'
 end

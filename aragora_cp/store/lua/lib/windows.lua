@@ -1,6 +1,6 @@
 -- Release: from the backlog into a lane's queue, only as far as the window of (workspace, lane, priority) is open.
--- Lanes come as JSON from the caller: {name, pool, capabilities, slots, running, tickets}; the last two are the leader's
--- count over all workspaces. A ticket is {task, attempt, lane, priority, type, timeout in ms, correlation id}.
+-- Lanes come as JSON from the caller: {name, pool, capabilities, off, slots, running, tickets}; `off` is what its agents
+-- could do and is switched off for this workspace, the last two are the leader's count over all workspaces. A ticket is {task, attempt, lane, priority, type, timeout in ms, correlation id}.
 local function read_lanes(json)
   local lanes = cjson.decode(json)
   for _, lane in ipairs(lanes) do
@@ -8,6 +8,13 @@ local function read_lanes(json)
     for _, capability in ipairs(lane.capabilities) do lane.has[capability] = true end
   end
   return lanes
+end
+
+local function needs_what_is_off(t, lane)
+  for _, capability in ipairs(lane.off or {}) do
+    if string.find('+' .. t.caps .. '+', '+' .. capability .. '+', 1, true) then return true end
+  end
+  return false
 end
 
 local function ticket(id, lane_name, prio)

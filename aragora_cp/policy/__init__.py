@@ -1,0 +1,1 @@
+"""What is allowed, what is switched on, and what it may cost."""
