@@ -27,6 +27,10 @@ translated into one of these where it enters (the store), with the cause kept.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from aragora_cp.model import RateStanding
 
 
 class AragoraError(Exception):
@@ -97,6 +101,8 @@ class Refused(AragoraError):
     status = 500
     #: Seconds after which trying again is reasonable; None when it is not a matter of time.
     retry_after: float | None = None
+    #: The rate limits that the operation counts against, as they stand.
+    rate_limits: Sequence[RateStanding] = ()
 
 
 class MalformedRequest(Refused):

@@ -14,6 +14,8 @@ from decimal import Decimal
 from enum import IntEnum, StrEnum
 from typing import Any, Generic, TypeVar
 
+from aragora_cp.ratelimits import RateLimit
+
 T = TypeVar("T")
 
 #: Money is counted in millionths of the currency's unit.
@@ -178,6 +180,18 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class RateStanding:
+    """A rate limit as it stands: `limit` submits in `period` seconds, of which `left` may come at once now; all of them
+    again in `reset` seconds."""
+
+    name: str
+    limit: int
+    period: float
+    left: int
+    reset: float
+
+
+@dataclass(frozen=True, slots=True)
 class Workspace:
     """One tenant and its settings. None is no limit, or the configuration's; `retention` is seconds."""
 
@@ -194,7 +208,19 @@ class Workspace:
     retention: float | None = None
     placement: str = "auto"
     encryption: bool = False
+    #: By name; None: the platform's.
+    rate_limits: Mapping[str, RateLimit] | None = None
     created_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What became of a submit: the task that answers for it, whether it is a new one, and for a new one the rate limits
+    as they stand after it."""
+
+    task: Task
+    created: bool
+    rate_limits: tuple[RateStanding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,8 @@ from aragora_cp.errors import (
     MalformedRequest,
     NotFound,
     QuotaExceeded,
+    RateLimited,
+    Refused,
     StaleAttempt,
     TaskCancelled,
 )
@@ -36,6 +38,7 @@ from aragora_cp.model import (
     Lane,
     NewTask,
     Page,
+    Submission,
     Task,
     TaskStatus,
     Ticket,
@@ -45,7 +48,7 @@ from aragora_cp.model import (
 from aragora_cp.ports import LaneDirectory, TicketBroker
 from aragora_cp.store.agents import lanes_of
 from aragora_cp.store.digests import cache_digest, idempotency_digests
-from aragora_cp.store.forms import Record
+from aragora_cp.store.forms import Admission, Record
 from aragora_cp.store.records import read_task
 from aragora_cp.store.sealing import KeyNotHere, Unreadable
 from aragora_cp.store.tasks import NO_KEY_PAUSE, UNREADABLE, TaskStore
@@ -89,11 +92,16 @@ class TaskScheduler:
     # --- callers ---------------------------------------------------------------------------------------------------
 
     def submit(self, new: NewTask, *, task_id: str | None = None) -> tuple[Task, bool]:
-        """Admit a task; answers it, and False when an earlier one answers for it (same idempotency key, or a cached
-        result). Two round trips: the script, and the ticket to the broker.
+        """As `admit`; answers the task, and False when an earlier one answers for it."""
+        done = self.admit(new, task_id=task_id)
+        return done.task, done.created
+
+    def admit(self, new: NewTask, *, task_id: str | None = None) -> Submission:
+        """Admit a task, unless an earlier one answers for it (same idempotency key, or a cached result): that takes
+        nothing of any limit. Two round trips: the script, and the ticket to the broker.
 
         `task_id` makes the submit repeatable: the same id is admitted once. Raises IdempotencyConflict, QuotaExceeded,
-        Conflict for a workspace that is suspended, EncryptionUnavailable.
+        RateLimited, Conflict for a workspace that is suspended, EncryptionUnavailable.
         """
         task_id = task_id or self._new_id()
         admission = self._store.submit(
@@ -103,17 +111,12 @@ class TaskScheduler:
             cache_digest=cache_digest(new, self._store.vault),
             lanes=self._lanes_for(new.workspace, new.required_capabilities, new.agent_id),
         )
-        if admission.outcome == "conflict":
-            raise IdempotencyConflict
-        if admission.quota is not None:
-            raise QuotaExceeded(*admission.quota)
-        if admission.outcome == "not-encrypted":
-            raise EncryptionUnavailable
-        if not admission.task_id:
-            raise Conflict(f"the workspace is {admission.outcome}: it takes no tasks")
+        if (refusal := _refusal(admission)) is not None:
+            raise refusal
         self._send(admission.tickets)
         task = self._read(new.workspace, admission.task_id, admission.record)
-        return replace(task, cached=admission.outcome == "cached"), admission.outcome == "created"
+        task = replace(task, cached=admission.outcome == "cached")
+        return Submission(task, admission.outcome == "created", admission.rate_limits)
 
     def get(self, workspace: str, task_id: str, *, with_payload: bool = False) -> Task:
         """One task. Raises NotFound, also for another workspace's."""
@@ -300,6 +303,26 @@ class TaskScheduler:
         if word == "stale":
             raise StaleAttempt
         return self._read(hold.workspace, hold.task_id, record)
+
+
+def _refusal(admission: Admission) -> Refused | None:
+    """Why a submit was refused, None when it was not."""
+    found: Refused | None = None
+    if admission.outcome == "conflict":
+        return IdempotencyConflict()
+    if admission.outcome == "not-encrypted":
+        return EncryptionUnavailable()
+    if admission.quota is not None:
+        found = QuotaExceeded(*admission.quota)
+    elif admission.closed is not None:
+        name, limit, period, wait = admission.closed
+        told = f"the rate limit {name} is reached: {limit} submits in {period:g} s"
+        found = RateLimited(told, policy=name, limit=limit, window=period, retry_after=wait)
+    elif not admission.task_id:
+        found = Conflict(f"the workspace is {admission.outcome}: it takes no tasks")
+    if found is not None:
+        found.rate_limits = admission.rate_limits
+    return found
 
 
 def _handle(agent_id: str, record: Record) -> str:

@@ -18,6 +18,7 @@ from aragora_cp.scheduler import TaskScheduler
 from aragora_cp.store.agents import AgentStore
 from aragora_cp.store.completions import CompletionFeed
 from aragora_cp.store.connection import connect
+from aragora_cp.store.limits import LimitStore
 from aragora_cp.store.sweeps import SweepStore
 from aragora_cp.store.tasks import TaskStore
 from aragora_cp.store.tokens import TokenStore
@@ -40,6 +41,7 @@ class ControlPlane:
     tokens: TokenStore
     workspaces: Workspaces
     audit: AuditTrail
+    limits: LimitStore
     waiter: Waiter
 
     def monitor(self) -> Monitor:
@@ -70,5 +72,6 @@ def build(config: ControlPlaneConfig, *, broker: TicketBroker | None = None) -> 
         tokens=TokenStore(client, config),
         workspaces=Workspaces(WorkspaceStore(client, config)),
         audit=AuditTrail(TrailStore(client, config)),
+        limits=LimitStore(client, config),
         waiter=Waiter(lambda: CompletionFeed(config, client)),
     )

@@ -20,6 +20,7 @@ from aragora_cp.store.agents import AgentStore
 from aragora_cp.store.completions import CompletionFeed
 from aragora_cp.store.connection import connect
 from aragora_cp.store.keys import fleet_keys, workspace_keys
+from aragora_cp.store.limits import LimitStore
 from aragora_cp.store.sweeps import Look, SweepStore
 from aragora_cp.store.tasks import TaskStore
 from aragora_cp.store.tokens import TokenStore
@@ -58,6 +59,7 @@ class Fleet:
             tokens=TokenStore(self.client, config),
             workspaces=Workspaces(WorkspaceStore(self.client, config)),
             audit=AuditTrail(self.trails),
+            limits=LimitStore(self.client, config),
             waiter=Waiter(lambda: CompletionFeed(config, self.client)),
         )
         self.keys = workspace_keys(config.key_prefix, workspace)

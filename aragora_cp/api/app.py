@@ -12,6 +12,7 @@ from aragora_cp.api import (
     audit,
     auditing,
     health,
+    limits,
     openapi,
     problems,
     reports,
@@ -68,6 +69,7 @@ def create_app(plane: ControlPlane) -> Flask:
         (workspaces.blueprint, "/workspaces"),
         (tokens.blueprint, "/tokens"),
         (audit.blueprint, "/audit"),
+        (limits.blueprint, "/limits"),
         (health.blueprint, ""),
     ):
         api.register_blueprint(blueprint, url_prefix=BASE + path)

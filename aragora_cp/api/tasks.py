@@ -11,6 +11,7 @@ from flask import Response, request, url_for
 
 from aragora_cp.api.access import requires
 from aragora_cp.api.bodies import Resource, expect_no_body, json_answer
+from aragora_cp.api.problems import limit_headers
 from aragora_cp.api.schemas.tasks import SubmitSchema, TaskFilterSchema, TaskPageSchema, TaskSchema, WaitSchema
 from aragora_cp.api.services import services, tenant
 from aragora_cp.api.submission import new_task
@@ -42,6 +43,13 @@ _IDEMPOTENCY_KEY = {
     "schema": {"type": "string", "maxLength": 255},
     "description": "The same key with the same body answers with the same task, for 24 hours.",
 }
+LIMIT_HEADERS = {
+    "RateLimit-Policy": {
+        "schema": {"type": "string"},
+        "description": "The rate limits that this submit counts against.",
+    },
+    "RateLimit": {"schema": {"type": "string"}, "description": "What is left of each of them."},
+}
 _PREFER = {
     "in": "header",
     "name": "Prefer",
@@ -60,7 +68,7 @@ def known_form(task_id: str) -> str:
 @blueprint.route("/submit", methods=["POST"], parameters=[_IDEMPOTENCY_KEY])
 @requires(Role.SUBMITTER, IdempotencyConflict, Conflict, PayloadTooLarge, QuotaExceeded, EncryptionUnavailable)
 @blueprint.arguments(SubmitSchema)
-@blueprint.response(202, TaskSchema, description="The task; `Location` says where it is.")
+@blueprint.response(202, TaskSchema, description="The task; `Location` says where it is.", headers=LIMIT_HEADERS)
 @blueprint.alt_response(
     200, schema=TaskSchema, success=True, description="An earlier task, which answers for this one."
 )
@@ -73,11 +81,11 @@ def submit_task(body: dict[str, Any]) -> Response:
             new = replace(new, agent_id=plane.registry.get(new.agent_id, new.workspace).handle)
         except NotFound:
             raise InvalidRequest({"agent_id": ["there is no such agent"]}) from None
-    task, created = plane.scheduler.submit(new)
-    location = url_for("tasks.get_task", task_id=task.task_id)
+    done = plane.scheduler.admit(new)
+    headers = {"Location": url_for("tasks.get_task", task_id=done.task.task_id), **limit_headers(done.rate_limits)}
     # Whichever task answers, its payload is the one that was sent.
-    view = task_view(task) | {"payload": body["payload"]}
-    return json_answer(view, 202 if created else 200, {"Location": location})
+    view = task_view(done.task) | {"payload": body["payload"]}
+    return json_answer(view, 202 if done.created else 200, headers)
 
 
 @blueprint.route("", methods=["GET"])

@@ -24,6 +24,7 @@ COMMANDS = (
     "tasks",
     "agents",
     "workspaces",
+    "limits",
     "tokens",
     "keys",
     "audit",

@@ -9,7 +9,7 @@ from typing import Any
 
 from aragora_cp.backoff import retry_ceilings
 from aragora_cp.lanes import capability_key
-from aragora_cp.model import Lane, NewTask, Priority, Ticket, Usage
+from aragora_cp.model import Lane, NewTask, Priority, RateStanding, Ticket, Usage
 
 Record = dict[str, bytes]
 
@@ -17,14 +17,17 @@ Record = dict[str, bytes]
 @dataclass(frozen=True, slots=True)
 class Admission:
     """What became of a submit: `outcome` is created, existing, cached or conflict, and the record the answering task's;
-    or quota (`quota`: its name, the limit, what is used), or not-encrypted, or the state of a workspace that takes no
-    tasks."""
+    or quota (`quota`: its name, the limit, what is used), or rate-limited (`closed`: the limit's name, its number, its
+    period and when it lets one more in, in seconds), or not-encrypted, or the state of a workspace that takes no tasks.
+    `rate_limits` as they stand after it."""
 
     outcome: str
     task_id: str = ""
     record: Record = field(default_factory=dict)
     tickets: tuple[Ticket, ...] = ()
     quota: tuple[str, int, int] | None = None
+    closed: tuple[str, int, float, float] | None = None
+    rate_limits: tuple[RateStanding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,30 @@ def as_record(flat: Any) -> Record:
     if isinstance(flat, Mapping):
         return {name.decode(): value for name, value in flat.items()}
     return {flat[n].decode(): flat[n + 1] for n in range(0, len(flat), 2)}
+
+
+def read_standings(rows: Sequence[Sequence[Any]]) -> tuple[RateStanding, ...]:
+    """Rate limits as the scripts answer them."""
+    return tuple(RateStanding(row[0].decode(), row[1], row[2] / 1000, row[3], row[4] / 1000) for row in rows)
+
+
+def read_admission(workspace: str, answer: Sequence[Any]) -> Admission:
+    """What a submit's script answers."""
+    word = answer[0].decode()
+    if len(answer) == 1:
+        return Admission(word)
+    if word == "quota":
+        _, limits, name, most, used = answer
+        return Admission(word, quota=(name.decode(), most, used), rate_limits=read_standings(limits))
+    if word == "rate-limited":
+        _, limits, name, most, period, wait = answer
+        closed = (name.decode(), most, period / 1000, wait / 1000)
+        return Admission(word, closed=closed, rate_limits=read_standings(limits))
+    _, answering, tickets, record, *limits = answer
+    standings = read_standings(limits[0]) if limits else ()
+    return Admission(
+        word, answering.decode(), as_record(record), read_tickets(workspace, tickets), rate_limits=standings
+    )
 
 
 def read_tickets(workspace: str, rows: Sequence[Sequence[Any]]) -> tuple[Ticket, ...]:

@@ -35,6 +35,8 @@ WORKSPACE_KEYS: Mapping[str, str] = {
     "children": "children:{}",  # set: sub-tasks of a task
     "load": "load",  # hash: running:<lane>, tickets:<lane>
     "idem": "idem:{}",  # string with expiry: digest and task of an idempotency key
+    "rate": "rate:{}:{}",  # string with expiry: a rate limit's theoretical arrival time; name, token ('' the workspace)
+    "limits": "limits",  # hash: <name of a rate limit>:refused, :would-refuse
     "cache": "cache:{}",  # string with expiry: task whose result answers for a digest
     "epoch": "epoch",  # the newest monitor leader seen here
     "events": "events",  # stream

@@ -19,7 +19,18 @@ from aragora_cp.store.keys import FLEET_KEYS, TRAIL_KEYS, WORKSPACE_KEYS, lua_ta
 from aragora_cp.telemetry.origin import Origin, present
 
 _LIBRARY = {
-    "workspace": ("clock", "trail", "record", "tenant", "backlog", "windows", "ageing", "journal", "lifecycle"),
+    "workspace": (
+        "clock",
+        "trail",
+        "record",
+        "tenant",
+        "backlog",
+        "windows",
+        "ageing",
+        "journal",
+        "limits",
+        "lifecycle",
+    ),
     "fleet": ("clock", "trail", "lanes"),
     "trail": ("clock", "trail", "streams"),
 }

@@ -10,6 +10,7 @@ import redis
 
 from aragora_cp.config import ControlPlaneConfig
 from aragora_cp.model import ErrorCode, Failure, Hold, Lane, NewTask, TaskStatus, Usage
+from aragora_cp.ratelimits import limits_json, parse_limits
 from aragora_cp.store import scripts
 from aragora_cp.store.connection import translated
 from aragora_cp.store.forms import (
@@ -22,6 +23,7 @@ from aragora_cp.store.forms import (
     flat_pairs,
     lanes_json,
     new_record,
+    read_admission,
     read_tickets,
     usage_args,
 )
@@ -49,6 +51,7 @@ class TaskStore:
         self._client = client
         self._config = config
         self._active = fleet_keys(config.key_prefix)("active")
+        self._platform_limits = json.loads(limits_json(parse_limits(config.rate_limits)))
 
     def submit(
         self,
@@ -78,6 +81,7 @@ class TaskStore:
             "parent": new.parent_id or "",
             "corr": new.correlation_id,
             "placement": new.placement,
+            "limits": self._platform_limits,
         }
         answer = self._run_and_tell(
             "submit_task",
@@ -87,13 +91,7 @@ class TaskStore:
             self.vault.seal(new.workspace, task_id, "payload", new.payload),
             *flat_pairs(new_record(new, cache_digest)),
         )
-        word = answer[0].decode()
-        if word == "quota":
-            return Admission(word, quota=(answer[1].decode(), answer[2], answer[3]))
-        if len(answer) == 1:
-            return Admission(word)
-        _, answering, tickets, record = answer
-        return Admission(word, answering.decode(), as_record(record), read_tickets(new.workspace, tickets))
+        return read_admission(new.workspace, answer)
 
     def claim(self, hold: Hold, agent_id: str, lane: str, lanes: Sequence[Lane]) -> Answer:
         """Claim an attempt. `lanes`: the agent's own first, then its direct one. One round trip."""

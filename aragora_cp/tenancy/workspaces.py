@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from aragora_cp.errors import Conflict, InvalidRequest, NotFound
 from aragora_cp.lanes import RESERVED_WORKSPACES, WORKSPACE
 from aragora_cp.model import Page, Workspace
+from aragora_cp.ratelimits import read_limits
 from aragora_cp.tenancy.cache import FRESH, KEPT, FreshCache
 
 #: Where a platform token acts when it names no workspace. It is there from its first use on, and stays.
@@ -29,7 +30,7 @@ BOUNDS: Mapping[str, tuple[int, int]] = {
     "max_agents": (0, 1_000_000),
     "max_tokens": (0, 1_000_000),
 }
-SETTINGS = ("name", *BOUNDS, "retention", "placement", "encryption")
+SETTINGS = ("name", *BOUNDS, "retention", "placement", "encryption", "rate_limits")
 
 
 class WorkspaceRecords(Protocol):
@@ -158,6 +159,11 @@ def _complaints(settings: Mapping[str, Any]) -> dict[str, list[str]]:
         elif name == "encryption":
             if not isinstance(value, bool):
                 errors[name] = ["must be true or false"]
+        elif name == "rate_limits":
+            try:
+                read_limits(value or {})
+            except ValueError as error:
+                errors[name] = [str(error)]
         elif name in ("status", "placement"):
             allowed = STATUSES if name == "status" else PLACEMENTS
             if value not in allowed:

@@ -42,6 +42,7 @@ NEEDED = {
     "list_audit": Role.OPERATOR,
     "verify_audit": Role.OPERATOR,
     "export_audit": Role.OPERATOR,
+    "list_limits": Role.OPERATOR,
     "create_token": Role.OPERATOR,
     "list_tokens": Role.OPERATOR,
     "revoke_token": Role.OPERATOR,

@@ -34,6 +34,7 @@ VERBS: Mapping[str, Sequence[str]] = {
     "audit list": ["", "--json", "--platform", f"--actor agent:{AGENT}"],
     "audit export": ["", "--format csv", "--platform"],
     "audit verify": ["", "--json"],
+    "limits": ["", "--json"],
     "workspaces create": [A],
     "workspaces delete": [f"{A} --yes"],
     "workspaces list": ["", "--json"],

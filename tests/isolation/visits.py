@@ -167,6 +167,7 @@ VISITS: Mapping[str, Visits] = {
     ],
     "verify_audit": _audit(),
     "export_audit": _audit(),
+    "list_limits": _anything,
     "create_workspace": lambda *_: [Visit(json={"workspace": A}, refused=True)],
     "list_workspaces": lambda *_: [
         Visit(query={"limit": 200}, refused=True),

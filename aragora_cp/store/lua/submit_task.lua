@@ -2,12 +2,15 @@
 -- Admit one task: record, place in its class, idempotency key, event and audit entry, or nothing at all; then release.
 -- KEYS[1]  the workspace's root
 -- ARGV[1]  control JSON: id, idem, idem_digest, idem_also (another digest of the same body, '' none), idem_ms,
---          cache, delay_ms, run_at, window, actor, parent, corr, placement ('' the workspace's own)
+--          cache, delay_ms, run_at, window, actor, parent, corr, placement ('' the workspace's own), limits (the
+--          platform's rate limits)
 -- ARGV[2]  JSON of the lanes that can serve it
 -- ARGV[3]  the payload
 -- ARGV[4…] the record's other fields and values, flat
--- Returns  {'created' | 'existing' | 'cached' | 'conflict', task id, tickets, the answering record without its payload},
---          or {'quota', name, limit, used}, or {'suspended'}, or {'not-encrypted'}: nothing has changed.
+-- Returns  {'created' | 'existing' | 'cached' | 'conflict', task id, tickets, the answering record without its payload,
+--          rate limits as they stand ('created' only)}; or {'quota', rate limits, name, limit, used}, or {'rate-limited',
+--          rate limits, name, limit, period ms, ms until it lets one more in}, or {'suspended'}, or {'not-encrypted'}:
+--          nothing has changed. Checks come before anything is taken: refused by one, it costs nothing with the others.
 -- Run twice with one id it answers 'created' twice.
 local control = cjson.decode(ARGV[1])
 local id = control.id
@@ -46,17 +49,26 @@ if TENANT.status ~= 'active' then
   return {TENANT.status}
 end
 if not may_keep(ARGV[3]) then return {'not-encrypted'} end
+local limits = rate_standing(control.limits, control.actor)
 if TENANT.max_pending then
   local used = redis.call('ZCARD', K.by('PENDING'))
   if used >= TENANT.max_pending then
     refuse(control.actor, 'task.submit', id, 'quota-exceeded', control.corr)
-    return {'quota', 'max_pending', TENANT.max_pending, used}
+    return {'quota', rate_rows(limits), 'max_pending', TENANT.max_pending, used}
   end
+end
+local closed = rate_refusal(limits)
+if closed then
+  refuse(control.actor, 'task.submit', id, 'rate-limited', control.corr)
+  rate_note(limits)
+  return {'rate-limited', rate_rows(limits), closed.name, closed.limit, math.ceil(closed.period * 1000),
+    math.ceil(closed.over / 1000)}
 end
 
 local fields = {'payload', ARGV[3]}
 for n = 4, #ARGV do fields[#fields + 1] = ARGV[n] end
 audit(control.actor, 'task.submit', id, 'accepted', control.corr, nil, {status = 'PENDING'})
+rate_take(limits)
 redis.call('HSET', K.task(id), unpack(fields))
 redis.call('HSET', K.task(id), 'status', 'PENDING', 'created', NOW, 'seq', redis.call('INCR', K.seq()))
 if control.placement == '' then redis.call('HSET', K.task(id), 'placement', TENANT.placement) end
@@ -77,4 +89,6 @@ else
   enqueue(id, t)
   place(t.prio, read_lanes(ARGV[2]), control.window, tickets)
 end
-return answer('created', id)
+local created = answer('created', id)
+created[5] = rate_rows(limits)
+return created
