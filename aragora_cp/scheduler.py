@@ -19,13 +19,8 @@ from aragora_cp.errors import (
     AlreadyFinal,
     BrokerUnavailable,
     Conflict,
-    EncryptionUnavailable,
-    IdempotencyConflict,
     MalformedRequest,
     NotFound,
-    QuotaExceeded,
-    RateLimited,
-    Refused,
     StaleAttempt,
     TaskCancelled,
 )
@@ -48,8 +43,10 @@ from aragora_cp.model import (
 from aragora_cp.ports import LaneDirectory, TicketBroker
 from aragora_cp.store.agents import lanes_of
 from aragora_cp.store.digests import cache_digest, idempotency_digests
-from aragora_cp.store.forms import Admission, Record
+from aragora_cp.store.forms import Record, Stopped
 from aragora_cp.store.records import read_task
+from aragora_cp.store.refusals import no_room
+from aragora_cp.store.refusals import refusal as refused
 from aragora_cp.store.sealing import KeyNotHere, Unreadable
 from aragora_cp.store.tasks import NO_KEY_PAUSE, UNREADABLE, TaskStore
 
@@ -81,13 +78,16 @@ class TaskScheduler:
         *,
         new_id: Callable[[], str] = new_task_id,
         chance: Random | None = None,
+        price: Callable[[str, Usage], Usage] | None = None,
     ) -> None:
+        """`price` gives usage in a workspace its cost; without, what does not say its cost has none."""
         self._store = store
         self._broker = broker
         self._directory = directory
         self._config = config
         self._new_id = new_id
         self._chance = chance or Random()  # noqa: S311 - spreads retries, guards nothing
+        self._price = price or (lambda _, usage: usage)
 
     # --- callers ---------------------------------------------------------------------------------------------------
 
@@ -101,7 +101,7 @@ class TaskScheduler:
         nothing of any limit. Two round trips: the script, and the ticket to the broker.
 
         `task_id` makes the submit repeatable: the same id is admitted once. Raises IdempotencyConflict, QuotaExceeded,
-        RateLimited, Conflict for a workspace that is suspended, EncryptionUnavailable.
+        RateLimited, BudgetExceeded, Conflict for a workspace that is suspended, EncryptionUnavailable.
         """
         task_id = task_id or self._new_id()
         admission = self._store.submit(
@@ -111,7 +111,7 @@ class TaskScheduler:
             cache_digest=cache_digest(new, self._store.vault),
             lanes=self._lanes_for(new.workspace, new.required_capabilities, new.agent_id),
         )
-        if (refusal := _refusal(admission)) is not None:
+        if (refusal := refused(admission)) is not None:
             raise refusal
         self._send(admission.tickets)
         task = self._read(new.workspace, admission.task_id, admission.record)
@@ -159,7 +159,8 @@ class TaskScheduler:
         if outcome.word == "final":
             raise AlreadyFinal(f"the task has already ended: {outcome.record['status'].decode()}")
         if outcome.agent_id:
-            self._broker.cancel(_handle(outcome.agent_id, outcome.record), task_id, outcome.attempt)
+            lane = outcome.record["run_lane"].decode()
+            self._broker.cancel(_handle(outcome.agent_id, lane), task_id, outcome.attempt)
         for child in outcome.children:
             try:
                 self.cancel(workspace, child, actor=actor, correlation_id=correlation_id)
@@ -168,10 +169,13 @@ class TaskScheduler:
         return self._read(workspace, task_id, outcome.record)
 
     def rerun(self, workspace: str, task_id: str, *, actor: str = "", correlation_id: str = "") -> Task:
-        """Run a FAILED or CANCELLED task again, same id, fresh retry allowance. Raises NotFound, Conflict."""
+        """Run a FAILED or CANCELLED task again, same id, fresh retry allowance. Raises NotFound, Conflict,
+        BudgetExceeded."""
         task = self.get(workspace, task_id)
         lanes = self._lanes_for(workspace, task.required_capabilities, task.target_agent_id)
         answer = self._store.rerun(workspace, task_id, actor, correlation_id, lanes)
+        if answer.budget is not None:
+            raise no_room(answer.budget)
         if answer.record is None:
             raise _no_task(task_id)
         if answer.word == "conflict":
@@ -219,18 +223,24 @@ class TaskScheduler:
         input_tokens: int = 0,
         output_tokens: int = 0,
         model: str = "",
-        cost: Decimal | str = "0",
+        cost: Decimal | str | None = None,
+        cached_tokens: int = 0,
     ) -> None:
-        """Note progress (replaces) and usage (adds up; `cost` in the currency's unit).
+        """Note progress (replaces) and usage (adds up; `cost` in the currency's unit, without it as the prices have
+        it). A cost that a hard budget has no room for ends the task as FAILED, `budget-exceeded`.
 
-        Raises TaskCancelled when the task was cancelled, StaleAttempt when the attempt is not ours any more, NotFound.
+        Raises TaskCancelled when the task was cancelled or has just been ended, StaleAttempt when the attempt is not
+        ours any more, NotFound, InvalidRequest for a model without a price where the workspace wants one.
         """
         word = self._store.progress(
             hold,
             percent=percent,
             message=message,
-            usage=Usage.of(input_tokens, output_tokens, model, cost),
+            usage=self._price(hold.workspace, Usage.of(input_tokens, output_tokens, model, cost, cached_tokens)),
         )
+        if isinstance(word, Stopped):
+            self._broker.cancel(_handle(word.agent_id, word.lane), hold.task_id, word.attempt)
+            raise TaskCancelled(f"the task was ended: the budget {word.budget} has no room for what it costs")
         if word == "unknown":
             raise _no_task(hold.task_id)
         if word == "cancelled":
@@ -240,8 +250,10 @@ class TaskScheduler:
 
     def finish(self, hold: Hold, result: bytes, agent: AgentSpec, *, usage: Usage | None = None) -> Task:
         """Take a result (JSON), and what was used since the last report, from the attempt that holds the task; the same
-        write again is answered again and counts nothing twice. Raises StaleAttempt, NotFound."""
-        answer = self._store.finish(hold, result, agent.agent_id, lanes_of(agent), usage or Usage())
+        write again is answered again and counts nothing twice. Raises StaleAttempt, NotFound, InvalidRequest as
+        `progress`."""
+        priced = self._price(hold.workspace, usage or Usage())
+        answer = self._store.finish(hold, result, agent.agent_id, lanes_of(agent), priced)
         self._send(answer.tickets)
         return self._answered(hold, answer.word, answer.record)
 
@@ -305,29 +317,9 @@ class TaskScheduler:
         return self._read(hold.workspace, hold.task_id, record)
 
 
-def _refusal(admission: Admission) -> Refused | None:
-    """Why a submit was refused, None when it was not."""
-    found: Refused | None = None
-    if admission.outcome == "conflict":
-        return IdempotencyConflict()
-    if admission.outcome == "not-encrypted":
-        return EncryptionUnavailable()
-    if admission.quota is not None:
-        found = QuotaExceeded(*admission.quota)
-    elif admission.closed is not None:
-        name, limit, period, wait = admission.closed
-        told = f"the rate limit {name} is reached: {limit} submits in {period:g} s"
-        found = RateLimited(told, policy=name, limit=limit, window=period, retry_after=wait)
-    elif not admission.task_id:
-        found = Conflict(f"the workspace is {admission.outcome}: it takes no tasks")
-    if found is not None:
-        found.rate_limits = admission.rate_limits
-    return found
-
-
-def _handle(agent_id: str, record: Record) -> str:
+def _handle(agent_id: str, lane: str) -> str:
     """Of the agent that runs a task: the lane that it runs in tells the pool."""
-    pool = record["run_lane"].decode().partition(".")[0]
+    pool = lane.partition(".")[0]
     return agent_handle(agent_id, None if pool == SHARED_POOL else pool)
 
 

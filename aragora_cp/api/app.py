@@ -11,9 +11,11 @@ from aragora_cp.api import (
     agents,
     audit,
     auditing,
+    budgets,
     health,
     limits,
     openapi,
+    prices,
     problems,
     reports,
     tasks,
@@ -70,6 +72,9 @@ def create_app(plane: ControlPlane) -> Flask:
         (tokens.blueprint, "/tokens"),
         (audit.blueprint, "/audit"),
         (limits.blueprint, "/limits"),
+        (budgets.blueprint, "/budgets"),
+        (budgets.usage_blueprint, "/usage"),
+        (prices.blueprint, "/prices"),
         (health.blueprint, ""),
     ):
         api.register_blueprint(blueprint, url_prefix=BASE + path)

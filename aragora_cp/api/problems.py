@@ -10,9 +10,11 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from aragora_cp import errors
-from aragora_cp.errors import InvalidRequest, QuotaExceeded, RateLimited, Refused, Unauthenticated
+from aragora_cp.api.views import moment
+from aragora_cp.errors import BudgetExceeded, InvalidRequest, QuotaExceeded, RateLimited, Refused, Unauthenticated
 from aragora_cp.model import RateStanding
 from aragora_cp.store.codec import dumps
+from aragora_cp.store.records import format_micros
 
 log = logging.getLogger("aragora_cp.api")
 
@@ -107,6 +109,10 @@ def _members(error: Refused) -> Mapping[str, object]:
     """What a problem says beside what every problem does."""
     if isinstance(error, QuotaExceeded):
         return {"quota": error.quota, "limit": error.limit, "used": error.used}
+    if isinstance(error, BudgetExceeded):
+        amounts = ("limit", "spent", "reserved", "asked")
+        money = {name: format_micros(getattr(error, name)) for name in amounts}
+        return {"budget": error.budget, **money, "resets_at": moment(error.resets_at)}
     if isinstance(error, RateLimited):
         return {"policy": error.policy, "limit": error.limit, "window": error.window}
     return {}

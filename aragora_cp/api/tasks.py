@@ -19,6 +19,7 @@ from aragora_cp.api.views import listed_task_view, page_view, task_view
 from aragora_cp.api.waits import LONGEST
 from aragora_cp.errors import (
     AlreadyFinal,
+    BudgetExceeded,
     Conflict,
     EncryptionUnavailable,
     IdempotencyConflict,
@@ -66,7 +67,15 @@ def known_form(task_id: str) -> str:
 
 
 @blueprint.route("/submit", methods=["POST"], parameters=[_IDEMPOTENCY_KEY])
-@requires(Role.SUBMITTER, IdempotencyConflict, Conflict, PayloadTooLarge, QuotaExceeded, EncryptionUnavailable)
+@requires(
+    Role.SUBMITTER,
+    IdempotencyConflict,
+    Conflict,
+    PayloadTooLarge,
+    BudgetExceeded,
+    QuotaExceeded,
+    EncryptionUnavailable,
+)
 @blueprint.arguments(SubmitSchema)
 @blueprint.response(202, TaskSchema, description="The task; `Location` says where it is.", headers=LIMIT_HEADERS)
 @blueprint.alt_response(
@@ -139,7 +148,7 @@ def cancel_task(task_id: str) -> Response:
 
 
 @blueprint.route("/<task_id>/retry", methods=["POST"])
-@requires(Role.OPERATOR, Conflict)
+@requires(Role.OPERATOR, Conflict, BudgetExceeded)
 @blueprint.response(202, TaskSchema)
 def retry_task(task_id: str) -> Response:
     """Run a FAILED or CANCELLED task again, with a fresh retry allowance"""

@@ -25,6 +25,7 @@ COMMANDS = (
     "agents",
     "workspaces",
     "limits",
+    "budgets",
     "tokens",
     "keys",
     "audit",

@@ -79,6 +79,7 @@ def _settings(command: Any) -> Any:
             "--placement", type=click.Choice(["auto", "private", "shared"]), help="Which agents run its tasks."
         ),
         click.option("--encryption/--no-encryption", default=None, help="Keep nothing unencrypted."),
+        click.option("--unknown-price", metavar="PRICE|refuse|none", help="Of a million tokens without a price."),
         click.option(
             "--rate-limits",
             type=_Json(),

@@ -16,8 +16,14 @@ TRAIL_KEYS: Mapping[str, str] = {
     "refused": "refused",  # hash: refusals of this minute, all and by address
 }
 
-WORKSPACE_KEYS: Mapping[str, str] = {
+#: What both the fleet and every workspace have.
+COMMON_KEYS: Mapping[str, str] = {
     **TRAIL_KEYS,
+    "prices": "prices",  # hash: `current` -> version, v<version> -> prices by model, at<version> -> when it was set
+}
+
+WORKSPACE_KEYS: Mapping[str, str] = {
+    **COMMON_KEYS,
     "workspace": "workspace",  # hash: the workspace's settings
     "keys": "keys",  # hash: id -> wrapped key, `current` -> id, `digest` -> wrapped key
     "task": "task:{}",  # hash: one record
@@ -37,6 +43,12 @@ WORKSPACE_KEYS: Mapping[str, str] = {
     "idem": "idem:{}",  # string with expiry: digest and task of an idempotency key
     "rate": "rate:{}:{}",  # string with expiry: a rate limit's theoretical arrival time; name, token ('' the workspace)
     "limits": "limits",  # hash: <name of a rate limit>:refused, :would-refuse
+    "budgets": "budgets",  # hash: name -> definition, JSON
+    "spend": "spend:{}:{}:{}",  # hash with expiry: spent, reserved, overrun; budget, its generation, window
+    "reservations": "reservations",  # hash: task -> what it has reserved of which budgets
+    "reserved": "reserved",  # zset by last look: tasks that have reserved something
+    "costs": "costs",  # hash: task type -> what one may cost, as learned
+    "usage": "usage:{}",  # hash with expiry: what was used on a day (days since 1970)
     "cache": "cache:{}",  # string with expiry: task whose result answers for a digest
     "epoch": "epoch",  # the newest monitor leader seen here
     "events": "events",  # stream
@@ -44,7 +56,7 @@ WORKSPACE_KEYS: Mapping[str, str] = {
 }
 
 FLEET_KEYS: Mapping[str, str] = {
-    **TRAIL_KEYS,
+    **COMMON_KEYS,
     "agent": "agent:{}",  # hash: one agent
     "agents": "agents:{}",  # zset, lexical: ids of a scope ("*": shared, or a workspace)
     "beats": "agents:beats",  # zset by last heartbeat: agents that are not offline

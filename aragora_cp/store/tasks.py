@@ -18,6 +18,8 @@ from aragora_cp.store.forms import (
     Answer,
     Cancellation,
     Record,
+    ShortBudget,
+    Stopped,
     as_record,
     error_field,
     flat_pairs,
@@ -82,6 +84,8 @@ class TaskStore:
             "corr": new.correlation_id,
             "placement": new.placement,
             "limits": self._platform_limits,
+            "type": new.task_type,
+            "estimate": -1 if new.estimate_micros is None else new.estimate_micros,
         }
         answer = self._run_and_tell(
             "submit_task",
@@ -133,9 +137,9 @@ class TaskStore:
         percent: float | None,
         message: str | None,
         usage: Usage,
-    ) -> str:
-        """Answers noted, cancelled, stale or unknown. One round trip."""
-        return self._run(
+    ) -> str | Stopped:
+        """Answers noted, cancelled, stale or unknown, or that a budget has stopped it. One round trip."""
+        answer = self._run(
             "report_progress",
             hold.workspace,
             hold.task_id,
@@ -144,7 +148,11 @@ class TaskStore:
             "" if percent is None else f"{percent:g}",
             self._sealed(hold, "note", message or ""),
             *usage_args(usage),
-        ).decode()
+        )
+        if isinstance(answer, bytes):
+            return answer.decode()
+        _, budget, agent_id, lane, attempt = answer
+        return Stopped(budget.decode(), agent_id.decode(), lane.decode(), attempt)
 
     def finish(self, hold: Hold, result: bytes, agent_id: str, lanes: Sequence[Lane], usage: Usage) -> Answer:
         """Answers finished, stale or unknown. One round trip."""
@@ -205,12 +213,14 @@ class TaskStore:
         return Cancellation(answer[0].decode(), answer[1].decode(), int(answer[2]), children, as_record(answer[4]))
 
     def rerun(self, workspace: str, task_id: str, actor: str, correlation_id: str, lanes: Sequence[Lane]) -> Answer:
-        """Answers pending, conflict or unknown. One round trip."""
+        """Answers pending, conflict, budget or unknown. One round trip."""
         answer = self._run_and_tell(
             "rerun_task", workspace, task_id, actor, correlation_id, lanes_json(lanes), self._config.window
         )
-        record = as_record(answer[2]) if len(answer) > 2 else None
-        return Answer(answer[0].decode(), record, read_tickets(workspace, answer[1]))
+        word, tickets = answer[0].decode(), read_tickets(workspace, answer[1])
+        if word == "budget":
+            return Answer(word, None, tickets, ShortBudget.of(answer[2], answer[3]))
+        return Answer(word, as_record(answer[2]) if len(answer) > 2 else None, tickets)
 
     def get(self, workspace: str, task_id: str) -> Record | None:
         """One round trip."""

@@ -100,7 +100,9 @@ def _field(value: Any) -> Any:
 def _read(workspace: str, record: Any) -> Workspace:
     pairs = record.items() if isinstance(record, dict) else zip(record[::2], record[1::2], strict=True)
     text = {name.decode(): value.decode() for name, value in pairs}
-    found: dict[str, Any] = {name: text[name] for name in ("name", "status", "placement") if name in text}
+    found: dict[str, Any] = {
+        name: text[name] for name in ("name", "status", "placement", "unknown_price") if name in text
+    }
     found |= {name: int(text[name]) for name in _NUMBERS if name in text}
     if "retention" in text:
         found["retention"] = float(text["retention"])

@@ -77,7 +77,8 @@ FIELDS: dict[str, tuple[dict[str, Any], str]] = {
     "long metadata": ({"metadata": {"a": "x" * 1025}}, "metadata.a.value"),
     "much metadata": ({"metadata": {f"k{n}": "" for n in range(65)}}, "metadata"),
     "a callback, not supported yet": ({"callback_url": "https://example.org"}, "callback_url"),
-    "a cost, not supported yet": ({"estimated_cost": "1.00"}, "estimated_cost"),
+    "a cost as a number": ({"estimated_cost": 1.0}, "estimated_cost"),
+    "a cost below zero": ({"estimated_cost": "-1.00"}, "estimated_cost"),
     "a placement, not supported yet": ({"placement": "private"}, "placement"),
 }
 

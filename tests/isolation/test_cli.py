@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from aragora_cp.cli import cli, session
 from aragora_cp.model import Role
-from tests.isolation.estate import AGENT, CANARY, CAPABILITY, TASK_TYPE, A, Estate, belongings, changed
+from tests.isolation.estate import AGENT, BUDGET, CANARY, CAPABILITY, TASK_TYPE, A, Estate, belongings, changed
 from tests.isolation.worlds import World, settled
 
 #: Work with the store's or the host's own access, which no tenant has.
@@ -35,6 +35,12 @@ VERBS: Mapping[str, Sequence[str]] = {
     "audit export": ["", "--format csv", "--platform"],
     "audit verify": ["", "--json"],
     "limits": ["", "--json"],
+    "budgets list": ["", "--json"],
+    "budgets show": [BUDGET],
+    "budgets delete": [BUDGET],
+    "budgets set": ["mine 1.00 --period day"],
+    "budgets usage": ["", "--by model", "--by token --json", "--by task_type"],
+    "budgets prices": ["", "--json", "--version 1", "--platform"],
     "workspaces create": [A],
     "workspaces delete": [f"{A} --yes"],
     "workspaces list": ["", "--json"],

@@ -87,6 +87,11 @@ class SettingsSchema(ma.Schema):
         metadata={"description": "All of them, by name; null: the platform's.", "maxProperties": MOST_LIMITS},
     )
 
+    unknown_price = fields.String(
+        allow_none=True,
+        metadata={"description": "Of a million tokens of a model without a price; `refuse`; null: nothing."},
+    )
+
 
 class NewWorkspaceSchema(SettingsSchema):
     workspace = Named(WORKSPACE, WORKSPACE_RULE, required=True)
@@ -116,6 +121,7 @@ class WorkspaceSchema(ma.Schema):
     rate_limits = fields.Dict(
         keys=fields.String(), values=fields.Nested(RateLimitSchema), required=True, allow_none=True
     )
+    unknown_price = fields.String(required=True, allow_none=True)
     created_at = fields.String(required=True, metadata={"format": "date-time"})
 
 

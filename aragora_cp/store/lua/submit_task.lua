@@ -3,13 +3,14 @@
 -- KEYS[1]  the workspace's root
 -- ARGV[1]  control JSON: id, idem, idem_digest, idem_also (another digest of the same body, '' none), idem_ms,
 --          cache, delay_ms, run_at, window, actor, parent, corr, placement ('' the workspace's own), limits (the
---          platform's rate limits)
+--          platform's rate limits), type, estimate (of its cost in millionths, -1 none)
 -- ARGV[2]  JSON of the lanes that can serve it
 -- ARGV[3]  the payload
 -- ARGV[4…] the record's other fields and values, flat
 -- Returns  {'created' | 'existing' | 'cached' | 'conflict', task id, tickets, the answering record without its payload,
 --          rate limits as they stand ('created' only)}; or {'quota', rate limits, name, limit, used}, or {'rate-limited',
---          rate limits, name, limit, period ms, ms until it lets one more in}, or {'suspended'}, or {'not-encrypted'}:
+--          rate limits, name, limit, period ms, ms until it lets one more in}, or {'budget', rate limits, row of the budget
+--          that has no room for it, what it would reserve}, or {'suspended'}, or {'not-encrypted'}:
 --          nothing has changed. Checks come before anything is taken: refused by one, it costs nothing with the others.
 -- Run twice with one id it answers 'created' twice.
 local control = cjson.decode(ARGV[1])
@@ -64,11 +65,18 @@ if closed then
   return {'rate-limited', rate_rows(limits), closed.name, closed.limit, math.ceil(closed.period * 1000),
     math.ceil(closed.over / 1000)}
 end
+local payer = payer_of(control.actor, control.parent)
+local plan, over = budget_plan(control.type, payer, control.estimate)
+if over then
+  refuse(control.actor, 'task.submit', id, 'budget-exceeded', control.corr)
+  return {'budget', rate_rows(limits), budget_row(over), string.format('%.0f', over.amount)}
+end
 
-local fields = {'payload', ARGV[3]}
+local fields = {'payload', ARGV[3], 'payer', payer}
 for n = 4, #ARGV do fields[#fields + 1] = ARGV[n] end
 audit(control.actor, 'task.submit', id, 'accepted', control.corr, nil, {status = 'PENDING'})
 rate_take(limits)
+reserve(id, plan)
 redis.call('HSET', K.task(id), unpack(fields))
 redis.call('HSET', K.task(id), 'status', 'PENDING', 'created', NOW, 'seq', redis.call('INCR', K.seq()))
 if control.placement == '' then redis.call('HSET', K.task(id), 'placement', TENANT.placement) end
