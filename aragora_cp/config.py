@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from aragora_cp.errors import ConfigError
+from aragora_cp.ratelimits import parse_limits
 from aragora_cp.rootkeys import parse_root_keys
 
 ENV_PREFIX = "ARAGORA_CP_"
@@ -85,6 +86,8 @@ class ControlPlaneConfig:
     encryption_keys: str = field(default="", repr=False)
     #: A file that holds them instead, one a line.
     encryption_key_file: str = ""
+    #: Rate limits of workspaces that have none of their own, as JSON: {"submit": {"limit": 100, "period": 60}}.
+    rate_limits: str = ""
     log_level: str = "INFO"
     #: `auto` is readable in a terminal and JSON everywhere else.
     log_format: str = "auto"
@@ -129,6 +132,10 @@ class ControlPlaneConfig:
         if self.encryption_keys and self.encryption_key_file:
             raise ConfigError("encryption_keys and encryption_key_file are both set; the root keys stand in one place")
         parse_root_keys(self.encryption_keys, "encryption_keys")
+        try:
+            parse_limits(self.rate_limits)
+        except ValueError as error:
+            raise ConfigError(f"rate_limits: {error}") from None
         if self.heartbeat_timeout < 2 * self.heartbeat_interval:
             raise ConfigError(
                 "heartbeat_timeout must be at least twice heartbeat_interval, or one late heartbeat loses an agent "

@@ -70,18 +70,34 @@ class Context:
             raise ValueError("percent must be from 0 to 100")
         self._report(percent=percent, message=message)
 
-    def usage(self, input_tokens: int = 0, output_tokens: int = 0, model: str = "", cost: str | Decimal = "0") -> None:
-        """Add to what this task has used: tokens, and money as a decimal string in the currency's unit, never a
-        float. One round trip. Raises TaskCancelled, ValueError."""
+    def usage(
+        self,
+        input_tokens: int = 0,
+        output_tokens: int = 0,
+        model: str = "",
+        cost: str | Decimal | None = None,
+        cached_tokens: int = 0,
+    ) -> None:
+        """Add to what this task has used: tokens (`cached_tokens` are among the input tokens), and money as a decimal
+        string in the currency's unit, never a float; without it the control plane's prices of `model` say what it cost.
+        One round trip. Raises TaskCancelled, also when a budget has ended the task, ValueError, InvalidRequest."""
         if isinstance(cost, float):
             raise TypeError("cost must be a decimal string, never a float")
         try:
-            amount = Decimal(cost)
+            amount = None if cost is None else Decimal(cost)
         except InvalidOperation:
             raise ValueError(f"{cost!r} is not a decimal number") from None
-        if not amount.is_finite() or amount < 0 or input_tokens < 0 or output_tokens < 0:
-            raise ValueError("tokens and cost must not be negative")
-        self._report(input_tokens=input_tokens, output_tokens=output_tokens, model=model, cost=amount)
+        if amount is not None and (not amount.is_finite() or amount < 0):
+            raise ValueError("cost must not be negative")
+        if min(input_tokens, output_tokens, cached_tokens) < 0:
+            raise ValueError("tokens must not be negative")
+        self._report(
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+            model=model,
+            cost=amount,
+            cached_tokens=cached_tokens,
+        )
 
     def flag(self, name: str, default: Any) -> Any:
         """A feature flag's value for this task, of the type of `default`; `default` when there is none, or when it

@@ -10,7 +10,8 @@
     ├── BrokerUnavailable            a ticket could not be sent; never seen over HTTP, the monitor sends it again
     ├── TaskFailed                   wait_for_result met a task that ended without a result
     └── Refused                      an operation was refused and changed nothing; has `code` and `status`
-        ├── MalformedRequest   400   ├── Unauthenticated   401   ├── Forbidden         403
+        ├── MalformedRequest   400   ├── Unauthenticated   401   ├── BudgetExceeded    402
+        ├── Forbidden          403
         ├── WorkspaceMismatch  403   ├── NotFound          404   ├── IdempotencyConflict 409
         ├── AlreadyFinal       409   ├── StaleAttempt      409   ├── StaleSession      409
         ├── AgentConflict      409   ├── PayloadTooLarge   413   ├── UnsupportedMediaType 415
@@ -27,6 +28,10 @@ translated into one of these where it enters (the store), with the cause kept.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from aragora_cp.model import RateStanding
 
 
 class AragoraError(Exception):
@@ -97,6 +102,8 @@ class Refused(AragoraError):
     status = 500
     #: Seconds after which trying again is reasonable; None when it is not a matter of time.
     retry_after: float | None = None
+    #: The rate limits that the operation counts against, as they stand.
+    rate_limits: Sequence[RateStanding] = ()
 
 
 class MalformedRequest(Refused):
@@ -211,6 +218,26 @@ class QuotaExceeded(Refused):
         self.quota = quota
         self.limit = limit
         self.used = used
+
+
+class BudgetExceeded(Refused):
+    """A budget has no room for this task."""
+
+    code = "budget-exceeded"
+    status = 402
+
+    def __init__(
+        self, budget: str, *, limit: int, spent: int, reserved: int, asked: int, resets_at: int, retry_after: float
+    ) -> None:
+        """Money in millionths of the currency's unit: `asked` is what the task would reserve. `resets_at`: ms."""
+        super().__init__(f"the budget {budget} has no room for this task until it resets")
+        self.budget = budget
+        self.limit = limit
+        self.spent = spent
+        self.reserved = reserved
+        self.asked = asked
+        self.resets_at = resets_at
+        self.retry_after = retry_after
 
 
 class RateLimited(Refused):

@@ -14,10 +14,19 @@ from decimal import Decimal
 from enum import IntEnum, StrEnum
 from typing import Any, Generic, TypeVar
 
+from aragora_cp.budgets import MOST_MICROS
+from aragora_cp.ratelimits import RateLimit
+
 T = TypeVar("T")
 
 #: Money is counted in millionths of the currency's unit.
 MICROS = 1_000_000
+
+
+def to_micros(amount: Decimal | str) -> int:
+    """Millionths of an amount in the currency's unit."""
+    return round(Decimal(amount) * MICROS)
+
 
 #: Written in place of a workspace for agents and tokens that belong to the platform.
 PLATFORM = None
@@ -160,21 +169,49 @@ class NewTask:
     parent_id: str | None = None
     #: Which agents may run it: auto, private or shared; empty: as the workspace has it.
     placement: str = ""
+    #: What it may cost, in millionths; None: the caller does not know.
+    estimate_micros: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What an attempt has used since it said so last; reports add up. Money in millionths of the currency's unit."""
+    """What an attempt has used since it said so last; reports add up. Money in millionths of the currency's unit, None
+    when it is to be worked out from the tokens; `price` is the version of the price that did. `cached_tokens` are those
+    of the input tokens that came from a cache."""
 
     input_tokens: int = 0
     output_tokens: int = 0
     model: str = ""
-    cost_micros: int = 0
+    cost_micros: int | None = None
+    cached_tokens: int = 0
+    price: str = ""
 
     @classmethod
-    def of(cls, input_tokens: int = 0, output_tokens: int = 0, model: str = "", cost: Decimal | str = "0") -> Usage:
-        """With `cost` in the currency's unit."""
-        return cls(input_tokens, output_tokens, model, round(Decimal(cost) * MICROS))
+    def of(
+        cls,
+        input_tokens: int = 0,
+        output_tokens: int = 0,
+        model: str = "",
+        cost: Decimal | str | None = None,
+        cached_tokens: int = 0,
+    ) -> Usage:
+        """With `cost` in the currency's unit. Raises ValueError for one that cannot be counted."""
+        micros = None if cost is None else to_micros(cost)
+        if micros is not None and not 0 <= micros <= MOST_MICROS:
+            raise ValueError("cost must be from 0 to 1000000000")
+        return cls(input_tokens, output_tokens, model, micros, cached_tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class RateStanding:
+    """A rate limit as it stands: `limit` submits in `period` seconds, of which `left` may come at once now; all of them
+    again in `reset` seconds."""
+
+    name: str
+    limit: int
+    period: float
+    left: int
+    reset: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +231,21 @@ class Workspace:
     retention: float | None = None
     placement: str = "auto"
     encryption: bool = False
+    #: By name; None: the platform's.
+    rate_limits: Mapping[str, RateLimit] | None = None
+    #: What a million tokens of a model without a price cost, as decimal text, or `refuse`; None: nothing.
+    unknown_price: str | None = None
     created_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What became of a submit: the task that answers for it, whether it is a new one, and for a new one the rate limits
+    as they stand after it."""
+
+    task: Task
+    created: bool
+    rate_limits: tuple[RateStanding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

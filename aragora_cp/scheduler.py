@@ -19,11 +19,8 @@ from aragora_cp.errors import (
     AlreadyFinal,
     BrokerUnavailable,
     Conflict,
-    EncryptionUnavailable,
-    IdempotencyConflict,
     MalformedRequest,
     NotFound,
-    QuotaExceeded,
     StaleAttempt,
     TaskCancelled,
 )
@@ -36,6 +33,7 @@ from aragora_cp.model import (
     Lane,
     NewTask,
     Page,
+    Submission,
     Task,
     TaskStatus,
     Ticket,
@@ -45,8 +43,10 @@ from aragora_cp.model import (
 from aragora_cp.ports import LaneDirectory, Switches, TicketBroker
 from aragora_cp.store.agents import lanes_of
 from aragora_cp.store.digests import cache_digest, idempotency_digests
-from aragora_cp.store.forms import Record
+from aragora_cp.store.forms import Record, Stopped
 from aragora_cp.store.records import read_task
+from aragora_cp.store.refusals import no_room
+from aragora_cp.store.refusals import refusal as refused
 from aragora_cp.store.sealing import KeyNotHere, Unreadable
 from aragora_cp.store.tasks import NO_KEY_PAUSE, UNREADABLE, TaskStore
 
@@ -79,7 +79,9 @@ class TaskScheduler:
         new_id: Callable[[], str] = new_task_id,
         chance: Random | None = None,
         switches: Switches | None = None,
+        price: Callable[[str, Usage], Usage] | None = None,
     ) -> None:
+        """`price` gives usage in a workspace its cost; without, what does not say its cost has none."""
         self._store = store
         self._broker = broker
         self._directory = directory
@@ -87,15 +89,21 @@ class TaskScheduler:
         self._new_id = new_id
         self._switches = switches or Switches()
         self._chance = chance or Random()  # noqa: S311 - spreads retries, guards nothing
+        self._price = price or (lambda _, usage: usage)
 
     # --- callers ---------------------------------------------------------------------------------------------------
 
     def submit(self, new: NewTask, *, task_id: str | None = None) -> tuple[Task, bool]:
-        """Admit a task; answers it, and False when an earlier one answers for it (same idempotency key, or a cached
-        result). Two round trips: the script, and the ticket to the broker.
+        """As `admit`; answers the task, and False when an earlier one answers for it."""
+        done = self.admit(new, task_id=task_id)
+        return done.task, done.created
+
+    def admit(self, new: NewTask, *, task_id: str | None = None) -> Submission:
+        """Admit a task, unless an earlier one answers for it (same idempotency key, or a cached result): that takes
+        nothing of any limit. Two round trips: the script, and the ticket to the broker.
 
         `task_id` makes the submit repeatable: the same id is admitted once. Raises IdempotencyConflict, QuotaExceeded,
-        Conflict for a workspace that is suspended, EncryptionUnavailable.
+        RateLimited, BudgetExceeded, Conflict for a workspace that is suspended, EncryptionUnavailable.
         """
         task_id = task_id or self._new_id()
         admission = self._store.submit(
@@ -106,17 +114,12 @@ class TaskScheduler:
             lanes=self._lanes_for(new.workspace, new.required_capabilities, new.agent_id),
             must_encrypt=self._switches.must_encrypt(new.workspace),
         )
-        if admission.outcome == "conflict":
-            raise IdempotencyConflict
-        if admission.quota is not None:
-            raise QuotaExceeded(*admission.quota)
-        if admission.outcome == "not-encrypted":
-            raise EncryptionUnavailable
-        if not admission.task_id:
-            raise Conflict(f"the workspace is {admission.outcome}: it takes no tasks")
+        if (refusal := refused(admission)) is not None:
+            raise refusal
         self._send(admission.tickets)
         task = self._read(new.workspace, admission.task_id, admission.record)
-        return replace(task, cached=admission.outcome == "cached"), admission.outcome == "created"
+        task = replace(task, cached=admission.outcome == "cached")
+        return Submission(task, admission.outcome == "created", admission.rate_limits)
 
     def get(self, workspace: str, task_id: str, *, with_payload: bool = False) -> Task:
         """One task. Raises NotFound, also for another workspace's."""
@@ -159,7 +162,8 @@ class TaskScheduler:
         if outcome.word == "final":
             raise AlreadyFinal(f"the task has already ended: {outcome.record['status'].decode()}")
         if outcome.agent_id:
-            self._broker.cancel(_handle(outcome.agent_id, outcome.record), task_id, outcome.attempt)
+            lane = outcome.record["run_lane"].decode()
+            self._broker.cancel(_handle(outcome.agent_id, lane), task_id, outcome.attempt)
         for child in outcome.children:
             try:
                 self.cancel(workspace, child, actor=actor, correlation_id=correlation_id)
@@ -168,10 +172,13 @@ class TaskScheduler:
         return self._read(workspace, task_id, outcome.record)
 
     def rerun(self, workspace: str, task_id: str, *, actor: str = "", correlation_id: str = "") -> Task:
-        """Run a FAILED or CANCELLED task again, same id, fresh retry allowance. Raises NotFound, Conflict."""
+        """Run a FAILED or CANCELLED task again, same id, fresh retry allowance. Raises NotFound, Conflict,
+        BudgetExceeded."""
         task = self.get(workspace, task_id)
         lanes = self._lanes_for(workspace, task.required_capabilities, task.target_agent_id)
         answer = self._store.rerun(workspace, task_id, actor, correlation_id, lanes)
+        if answer.budget is not None:
+            raise no_room(answer.budget)
         if answer.record is None:
             raise _no_task(task_id)
         if answer.word == "conflict":
@@ -220,18 +227,24 @@ class TaskScheduler:
         input_tokens: int = 0,
         output_tokens: int = 0,
         model: str = "",
-        cost: Decimal | str = "0",
+        cost: Decimal | str | None = None,
+        cached_tokens: int = 0,
     ) -> None:
-        """Note progress (replaces) and usage (adds up; `cost` in the currency's unit).
+        """Note progress (replaces) and usage (adds up; `cost` in the currency's unit, without it as the prices have
+        it). A cost that a hard budget has no room for ends the task as FAILED, `budget-exceeded`.
 
-        Raises TaskCancelled when the task was cancelled, StaleAttempt when the attempt is not ours any more, NotFound.
+        Raises TaskCancelled when the task was cancelled or has just been ended, StaleAttempt when the attempt is not
+        ours any more, NotFound, InvalidRequest for a model without a price where the workspace wants one.
         """
         word = self._store.progress(
             hold,
             percent=percent,
             message=message,
-            usage=Usage.of(input_tokens, output_tokens, model, cost),
+            usage=self._price(hold.workspace, Usage.of(input_tokens, output_tokens, model, cost, cached_tokens)),
         )
+        if isinstance(word, Stopped):
+            self._broker.cancel(_handle(word.agent_id, word.lane), hold.task_id, word.attempt)
+            raise TaskCancelled(f"the task was ended: the budget {word.budget} has no room for what it costs")
         if word == "unknown":
             raise _no_task(hold.task_id)
         if word == "cancelled":
@@ -241,10 +254,11 @@ class TaskScheduler:
 
     def finish(self, hold: Hold, result: bytes, agent: AgentSpec, *, usage: Usage | None = None) -> Task:
         """Take a result (JSON), and what was used since the last report, from the attempt that holds the task; the same
-        write again is answered again and counts nothing twice. Raises StaleAttempt, NotFound."""
-        answer = self._store.finish(
-            hold, result, agent.agent_id, self._lanes_of(agent, hold.workspace), usage or Usage()
-        )
+        write again is answered again and counts nothing twice. Raises StaleAttempt, NotFound, InvalidRequest as
+        `progress`."""
+        priced = self._price(hold.workspace, usage or Usage())
+        lanes = self._lanes_of(agent, hold.workspace)
+        answer = self._store.finish(hold, result, agent.agent_id, lanes, priced)
         self._send(answer.tickets)
         return self._answered(hold, answer.word, answer.record)
 
@@ -315,9 +329,9 @@ class TaskScheduler:
         return self._read(hold.workspace, hold.task_id, record)
 
 
-def _handle(agent_id: str, record: Record) -> str:
+def _handle(agent_id: str, lane: str) -> str:
     """Of the agent that runs a task: the lane that it runs in tells the pool."""
-    pool = record["run_lane"].decode().partition(".")[0]
+    pool = lane.partition(".")[0]
     return agent_handle(agent_id, None if pool == SHARED_POOL else pool)
 
 

@@ -17,15 +17,19 @@ from aragora_cp.reconciler import Monitor
 from aragora_cp.registry import AgentRegistry
 from aragora_cp.scheduler import TaskScheduler
 from aragora_cp.store.agents import AgentStore
+from aragora_cp.store.budgets import BudgetStore
 from aragora_cp.store.completions import CompletionFeed
 from aragora_cp.store.connection import connect
 from aragora_cp.store.facts import FactStore
 from aragora_cp.store.flags import FlagStore
+from aragora_cp.store.limits import LimitStore
+from aragora_cp.store.prices import PriceStore
 from aragora_cp.store.sweeps import SweepStore
 from aragora_cp.store.tasks import TaskStore
 from aragora_cp.store.tokens import TokenStore
 from aragora_cp.store.trails import TrailStore
 from aragora_cp.store.workspaces import WorkspaceStore
+from aragora_cp.tenancy.pricing import Pricing
 from aragora_cp.tenancy.signing import read_signer
 from aragora_cp.tenancy.workspaces import Workspaces
 from aragora_cp.waiter import Waiter
@@ -45,6 +49,10 @@ class ControlPlane:
     workspaces: Workspaces
     audit: AuditTrail
     flags: Flags
+    limits: LimitStore
+    budgets: BudgetStore
+    prices: PriceStore
+    pricing: Pricing
     waiter: Waiter
 
     def monitor(self) -> Monitor:
@@ -71,15 +79,22 @@ def build(config: ControlPlaneConfig, *, broker: TicketBroker | None = None) -> 
     tasks = TaskStore(client, config)
     registry = AgentRegistry(AgentStore(client, config, tasks), config)
     flags = Flags(FlagStore(client, config))
+    workspaces = Workspaces(WorkspaceStore(client, config))
+    prices = PriceStore(client, config)
+    pricing = Pricing(prices, workspaces)
     return ControlPlane(
         config=config,
         client=client,
         broker=broker,
         registry=registry,
-        scheduler=TaskScheduler(tasks, broker, registry, config, switches=flags),
+        scheduler=TaskScheduler(tasks, broker, registry, config, switches=flags, price=pricing.priced),
         tokens=TokenStore(client, config),
-        workspaces=Workspaces(WorkspaceStore(client, config)),
+        workspaces=workspaces,
         audit=AuditTrail(TrailStore(client, config)),
         flags=flags,
+        limits=LimitStore(client, config),
+        budgets=BudgetStore(client, config),
+        prices=prices,
+        pricing=pricing,
         waiter=Waiter(lambda: CompletionFeed(config, client)),
     )

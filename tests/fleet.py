@@ -18,15 +18,19 @@ from aragora_cp.reconciler import Monitor
 from aragora_cp.registry import AgentRegistry
 from aragora_cp.scheduler import TaskScheduler
 from aragora_cp.store.agents import AgentStore
+from aragora_cp.store.budgets import BudgetStore
 from aragora_cp.store.completions import CompletionFeed
 from aragora_cp.store.connection import connect
 from aragora_cp.store.flags import FlagStore
 from aragora_cp.store.keys import fleet_keys, workspace_keys
+from aragora_cp.store.limits import LimitStore
+from aragora_cp.store.prices import PriceStore
 from aragora_cp.store.sweeps import Look, SweepStore
 from aragora_cp.store.tasks import TaskStore
 from aragora_cp.store.tokens import TokenStore
 from aragora_cp.store.trails import TrailStore
 from aragora_cp.store.workspaces import WorkspaceStore
+from aragora_cp.tenancy.pricing import Pricing
 from aragora_cp.tenancy.workspaces import Workspaces
 from aragora_cp.waiter import Waiter
 from aragora_cp.wiring import ControlPlane
@@ -50,7 +54,12 @@ class Fleet:
         self.registry = AgentRegistry(AgentStore(self.client, config, self.tasks), config, clock=lambda: next(ticks))
         self.flag_store = FlagStore(self.client, config)
         self.flags = Flags(self.flag_store)
-        self.scheduler = TaskScheduler(self.tasks, self.broker, self.registry, config, switches=self.flags)
+        workspaces = Workspaces(WorkspaceStore(self.client, config))
+        prices = PriceStore(self.client, config)
+        pricing = Pricing(prices, workspaces)
+        self.scheduler = TaskScheduler(
+            self.tasks, self.broker, self.registry, config, switches=self.flags, price=pricing.priced
+        )
         self.trails = TrailStore(self.client, config)
         self.sweeps = SweepStore(self.client, config, self.flags)
         self.plane = ControlPlane(
@@ -60,9 +69,13 @@ class Fleet:
             registry=self.registry,
             scheduler=self.scheduler,
             tokens=TokenStore(self.client, config),
-            workspaces=Workspaces(WorkspaceStore(self.client, config)),
+            workspaces=workspaces,
             audit=AuditTrail(self.trails),
             flags=self.flags,
+            limits=LimitStore(self.client, config),
+            budgets=BudgetStore(self.client, config),
+            prices=prices,
+            pricing=pricing,
             waiter=Waiter(lambda: CompletionFeed(config, self.client)),
         )
         self.keys = workspace_keys(config.key_prefix, workspace)

@@ -11,9 +11,12 @@ from aragora_cp.api import (
     agents,
     audit,
     auditing,
+    budgets,
     flags,
     health,
+    limits,
     openapi,
+    prices,
     problems,
     reports,
     tasks,
@@ -74,6 +77,10 @@ def create_app(plane: ControlPlane) -> Flask:
         (tokens.blueprint, "/tokens"),
         (audit.blueprint, "/audit"),
         (flags.blueprint, "/flags"),
+        (limits.blueprint, "/limits"),
+        (budgets.blueprint, "/budgets"),
+        (budgets.usage_blueprint, "/usage"),
+        (prices.blueprint, "/prices"),
         (health.blueprint, ""),
     ):
         api.register_blueprint(blueprint, url_prefix=BASE + path)

@@ -10,8 +10,11 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from aragora_cp import errors
-from aragora_cp.errors import InvalidRequest, QuotaExceeded, RateLimited, Refused, Unauthenticated
+from aragora_cp.api.views import moment
+from aragora_cp.errors import BudgetExceeded, InvalidRequest, QuotaExceeded, RateLimited, Refused, Unauthenticated
+from aragora_cp.model import RateStanding
 from aragora_cp.store.codec import dumps
+from aragora_cp.store.records import format_micros
 
 log = logging.getLogger("aragora_cp.api")
 
@@ -79,21 +82,40 @@ def _of_refusal(error: Refused) -> Response:
         headers["WWW-Authenticate"] = f'Bearer realm="aragora-cp"{told}'
     if error.retry_after is not None:
         headers["Retry-After"] = str(math.ceil(error.retry_after))
-    if isinstance(error, RateLimited):
-        headers |= _limit_headers(error)
+    headers |= limit_headers(_standings(error))
     fields = error.errors if isinstance(error, InvalidRequest) else None
-    more = {"quota": error.quota, "limit": error.limit, "used": error.used} if isinstance(error, QuotaExceeded) else {}
+    more = _members(error)
     detail = title_of(InvalidRequest) if fields else str(error)
     return problem(error.status, error.code, title_of(type(error)), detail, fields=fields, headers=headers, more=more)
 
 
-def _limit_headers(error: RateLimited) -> dict[str, str]:
-    """RateLimit and RateLimit-Policy, as the IETF draft has them."""
-    left = math.ceil(error.retry_after or 0)
-    return {
-        "RateLimit-Policy": f'"{error.policy}";q={error.limit};w={math.ceil(error.window)}',
-        "RateLimit": f'"{error.policy}";r=0;t={left}',
-    }
+def limit_headers(standings: Sequence[RateStanding]) -> dict[str, str]:
+    """RateLimit and RateLimit-Policy, as draft-ietf-httpapi-ratelimit-headers-10 has them; nothing without limits. Of a
+    limit that fills evenly `t` is when all of `q` is there again; one more may come sooner, as Retry-After says."""
+    if not standings:
+        return {}
+    policies = (f'"{each.name}";q={each.limit};w={math.ceil(each.period)}' for each in standings)
+    left = (f'"{each.name}";r={each.left};t={math.ceil(each.reset)}' for each in standings)
+    return {"RateLimit-Policy": ", ".join(policies), "RateLimit": ", ".join(left)}
+
+
+def _standings(error: Refused) -> Sequence[RateStanding]:
+    if isinstance(error, RateLimited) and not error.rate_limits:  # counted elsewhere than in a submit
+        return [RateStanding(error.policy, error.limit, error.window, 0, error.retry_after or 0)]
+    return error.rate_limits
+
+
+def _members(error: Refused) -> Mapping[str, object]:
+    """What a problem says beside what every problem does."""
+    if isinstance(error, QuotaExceeded):
+        return {"quota": error.quota, "limit": error.limit, "used": error.used}
+    if isinstance(error, BudgetExceeded):
+        amounts = ("limit", "spent", "reserved", "asked")
+        money = {name: format_micros(getattr(error, name)) for name in amounts}
+        return {"budget": error.budget, **money, "resets_at": moment(error.resets_at)}
+    if isinstance(error, RateLimited):
+        return {"policy": error.policy, "limit": error.limit, "window": error.window}
+    return {}
 
 
 def _of_framework(error: HTTPException) -> Response:

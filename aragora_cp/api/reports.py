@@ -79,8 +79,8 @@ def _hold(body: Mapping[str, Any], task_id: str) -> Hold:
 def _note(hold: Hold, usage: Mapping[str, Any], *, percent: float | None = None, message: str | None = None) -> None:
     try:
         services().plane.scheduler.progress(hold, percent=percent, message=message, **usage)
-    except TaskCancelled:
-        raise StaleAttempt("the task was cancelled; stop this attempt") from None
+    except TaskCancelled as error:
+        raise StaleAttempt(f"{error} Stop this attempt.") from None
 
 
 def _count(agent: Agent, hold: Hold, *, completed: int = 0, failed: int = 0) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from aragora_cp.api.bodies import as_json
 from aragora_cp.config import ControlPlaneConfig
 from aragora_cp.errors import InvalidRequest, MalformedRequest
-from aragora_cp.model import NewTask, Priority, RetryPolicy
+from aragora_cp.model import NewTask, Priority, RetryPolicy, to_micros
 from aragora_cp.tenancy.middleware import TenantContext
 from aragora_cp.tenancy.scopes import require_task
 
@@ -40,6 +40,7 @@ def new_task(
         run_at_ms=body.get("run_at"),
         idempotency_key=_idempotency_key(body.get("idempotency_key"), key_header),
         cache_ttl=body.get("cache_ttl"),
+        estimate_micros=to_micros(body["estimated_cost"]) if "estimated_cost" in body else None,
         metadata=body["metadata"],
         correlation_id=tenant.caller.correlation_id,
         actor=tenant.caller.actor,

@@ -11,6 +11,7 @@ from flask import Response, request, url_for
 
 from aragora_cp.api.access import requires
 from aragora_cp.api.bodies import Resource, expect_no_body, json_answer
+from aragora_cp.api.problems import limit_headers
 from aragora_cp.api.schemas.tasks import (
     ExplanationSchema,
     SubmitSchema,
@@ -25,6 +26,7 @@ from aragora_cp.api.views import explanation_view, listed_task_view, page_view, 
 from aragora_cp.api.waits import LONGEST
 from aragora_cp.errors import (
     AlreadyFinal,
+    BudgetExceeded,
     Conflict,
     EncryptionUnavailable,
     IdempotencyConflict,
@@ -49,6 +51,13 @@ _IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "schema": {"type": "string", "maxLength": 255},
     "description": "The same key with the same body answers with the same task, for 24 hours.",
+}
+LIMIT_HEADERS = {
+    "RateLimit-Policy": {
+        "schema": {"type": "string"},
+        "description": "The rate limits that this submit counts against.",
+    },
+    "RateLimit": {"schema": {"type": "string"}, "description": "What is left of each of them."},
 }
 _PREFER = {
     "in": "header",
@@ -79,9 +88,17 @@ def _for_agent(new: NewTask, registry: AgentRegistry) -> NewTask:
 
 
 @blueprint.route("/submit", methods=["POST"], parameters=[_IDEMPOTENCY_KEY])
-@requires(Role.SUBMITTER, IdempotencyConflict, Conflict, PayloadTooLarge, QuotaExceeded, EncryptionUnavailable)
+@requires(
+    Role.SUBMITTER,
+    IdempotencyConflict,
+    Conflict,
+    PayloadTooLarge,
+    BudgetExceeded,
+    QuotaExceeded,
+    EncryptionUnavailable,
+)
 @blueprint.arguments(SubmitSchema)
-@blueprint.response(202, TaskSchema, description="The task; `Location` says where it is.")
+@blueprint.response(202, TaskSchema, description="The task; `Location` says where it is.", headers=LIMIT_HEADERS)
 @blueprint.alt_response(
     200, schema=TaskSchema, success=True, description="An earlier task, which answers for this one."
 )
@@ -91,11 +108,11 @@ def submit_task(body: dict[str, Any]) -> Response:
     new = new_task(body, tenant(), plane.config, request.headers.get("Idempotency-Key"))
     if new.agent_id is not None:
         new = _for_agent(new, plane.registry)
-    task, created = plane.scheduler.submit(new)
-    location = url_for("tasks.get_task", task_id=task.task_id)
+    done = plane.scheduler.admit(new)
+    headers = {"Location": url_for("tasks.get_task", task_id=done.task.task_id), **limit_headers(done.rate_limits)}
     # Whichever task answers, its payload is the one that was sent.
-    view = task_view(task) | {"payload": body["payload"]}
-    return json_answer(view, 202 if created else 200, {"Location": location})
+    view = task_view(done.task) | {"payload": body["payload"]}
+    return json_answer(view, 202 if done.created else 200, headers)
 
 
 @blueprint.route("", methods=["GET"])
@@ -161,7 +178,7 @@ def cancel_task(task_id: str) -> Response:
 
 
 @blueprint.route("/<task_id>/retry", methods=["POST"])
-@requires(Role.OPERATOR, Conflict)
+@requires(Role.OPERATOR, Conflict, BudgetExceeded)
 @blueprint.response(202, TaskSchema)
 def retry_task(task_id: str) -> Response:
     """Run a FAILED or CANCELLED task again, with a fresh retry allowance"""

@@ -8,7 +8,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from aragora_cp.api.sessions import session_of
+from aragora_cp.budgets import BudgetStanding
 from aragora_cp.model import Agent, Page, Task, Workspace
+from aragora_cp.store.records import format_micros
 from aragora_cp.tenancy.tokens import StoredToken
 from aragora_cp.why import Explanation, Reason
 
@@ -83,6 +85,24 @@ def agent_view(agent: Agent, *, whole: bool) -> dict[str, Any]:
 
 def workspace_view(workspace: Workspace) -> dict[str, Any]:
     return asdict(workspace) | {"created_at": moment(workspace.created_at)}
+
+
+def budget_view(standing: BudgetStanding) -> dict[str, Any]:
+    budget = standing.budget
+    return {
+        "name": budget.name,
+        "limit": format_micros(budget.limit),
+        "period": budget.period,
+        "hard": budget.hard,
+        "scope": {budget.scope: budget.value} if budget.scope else None,
+        "timezone": budget.timezone,
+        "default_estimate": format_micros(budget.default_estimate),
+        "owner": budget.owner,
+        "spent": format_micros(standing.spent),
+        "reserved": format_micros(standing.reserved),
+        "overrun": format_micros(standing.overrun),
+        "resets_at": moment(standing.resets_at),
+    }
 
 
 def token_view(token: StoredToken) -> dict[str, Any]:

@@ -24,6 +24,8 @@ COMMANDS = (
     "tasks",
     "agents",
     "workspaces",
+    "limits",
+    "budgets",
     "tokens",
     "keys",
     "audit",

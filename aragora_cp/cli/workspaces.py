@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import sys
 from typing import Any
 
@@ -36,6 +37,23 @@ class _Limit(click.ParamType):
             self.fail(f"{value!r} is neither a number nor {_NONE!r}", param, ctx)
 
 
+class _Json(click.ParamType):
+    """A JSON object, or `none`."""
+
+    name = "json"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == _NONE or not isinstance(value, str):
+            return value
+        try:
+            found = json.loads(value)
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            self.fail(f"{value!r} is neither a JSON object nor {_NONE!r}", param, ctx)
+        return found
+
+
 def _settings(command: Any) -> Any:
     """Options for every setting."""
     options = [
@@ -61,6 +79,13 @@ def _settings(command: Any) -> Any:
             "--placement", type=click.Choice(["auto", "private", "shared"]), help="Which agents run its tasks."
         ),
         click.option("--encryption/--no-encryption", default=None, help="Keep nothing unencrypted."),
+        click.option("--unknown-price", metavar="PRICE|refuse|none", help="Of a million tokens without a price."),
+        click.option(
+            "--rate-limits",
+            type=_Json(),
+            metavar="JSON|none",
+            help='All of them, as {"submit": {"limit": 100, "period": 60}}; none: the platform\'s.',
+        ),
     ]
     for option in reversed(options):
         command = option(command)

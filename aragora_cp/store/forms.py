@@ -9,31 +9,67 @@ from typing import Any
 
 from aragora_cp.backoff import retry_ceilings
 from aragora_cp.lanes import capability_key
-from aragora_cp.model import Lane, NewTask, Priority, Ticket, Usage
+from aragora_cp.model import Lane, NewTask, Priority, RateStanding, Ticket, Usage
 
 Record = dict[str, bytes]
 
 
 @dataclass(frozen=True, slots=True)
+class ShortBudget:
+    """A budget that has no room for what a task would reserve; money in millionths, `resets_at` ms, which is in
+    `wait` seconds."""
+
+    name: str
+    limit: int
+    spent: int
+    reserved: int
+    resets_at: int
+    wait: float
+    asked: int
+
+    @classmethod
+    def of(cls, row: Sequence[bytes], asked: bytes) -> ShortBudget:
+        """As the scripts answer it."""
+        name, limit, spent, reserved, _, resets, wait = row
+        return cls(name.decode(), int(limit), int(spent), int(reserved), int(resets), int(wait) / 1000, int(asked))
+
+
+@dataclass(frozen=True, slots=True)
 class Admission:
     """What became of a submit: `outcome` is created, existing, cached or conflict, and the record the answering task's;
-    or quota (`quota`: its name, the limit, what is used), or not-encrypted, or the state of a workspace that takes no
-    tasks."""
+    or quota (`quota`: its name, the limit, what is used), or rate-limited (`closed`: the limit's name, its number, its
+    period and when it lets one more in, in seconds), or budget, or not-encrypted, or the state of
+    a workspace that takes no tasks.
+    `rate_limits` as they stand after it."""
 
     outcome: str
     task_id: str = ""
     record: Record = field(default_factory=dict)
     tickets: tuple[Ticket, ...] = ()
     quota: tuple[str, int, int] | None = None
+    closed: tuple[str, int, float, float] | None = None
+    budget: ShortBudget | None = None
+    rate_limits: tuple[RateStanding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A script's word, the record after it (None when there is none) and the tickets to send."""
+    """A script's word, the record after it (None when there is none) and the tickets to send; `budget` that refused."""
 
     word: str
     record: Record | None = None
     tickets: tuple[Ticket, ...] = ()
+    budget: ShortBudget | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """A task that was stopped because it went beyond `budget`: who runs it, in which lane, and which attempt."""
+
+    budget: str
+    agent_id: str
+    lane: str
+    attempt: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +113,33 @@ def as_record(flat: Any) -> Record:
     return {flat[n].decode(): flat[n + 1] for n in range(0, len(flat), 2)}
 
 
+def read_standings(rows: Sequence[Sequence[Any]]) -> tuple[RateStanding, ...]:
+    """Rate limits as the scripts answer them."""
+    return tuple(RateStanding(row[0].decode(), row[1], row[2] / 1000, row[3], row[4] / 1000) for row in rows)
+
+
+def read_admission(workspace: str, answer: Sequence[Any]) -> Admission:
+    """What a submit's script answers."""
+    word = answer[0].decode()
+    if len(answer) == 1:
+        return Admission(word)
+    if word == "quota":
+        _, limits, name, most, used = answer
+        return Admission(word, quota=(name.decode(), most, used), rate_limits=read_standings(limits))
+    if word == "rate-limited":
+        _, limits, name, most, period, wait = answer
+        closed = (name.decode(), most, period / 1000, wait / 1000)
+        return Admission(word, closed=closed, rate_limits=read_standings(limits))
+    if word == "budget":
+        _, limits, row, asked = answer
+        return Admission(word, budget=ShortBudget.of(row, asked), rate_limits=read_standings(limits))
+    _, answering, tickets, record, *limits = answer
+    standings = read_standings(limits[0]) if limits else ()
+    return Admission(
+        word, answering.decode(), as_record(record), read_tickets(workspace, tickets), rate_limits=standings
+    )
+
+
 def read_tickets(workspace: str, rows: Sequence[Sequence[Any]]) -> tuple[Ticket, ...]:
     """Tickets as the scripts answer them."""
     return tuple(
@@ -94,9 +157,10 @@ def read_tickets(workspace: str, rows: Sequence[Sequence[Any]]) -> tuple[Ticket,
     )
 
 
-def usage_args(usage: Usage) -> tuple[int, int, str, int]:
+def usage_args(usage: Usage) -> tuple[int, int, str, int, int, str]:
     """Usage as the scripts take it."""
-    return usage.input_tokens, usage.output_tokens, usage.model, usage.cost_micros
+    cost = usage.cost_micros or 0
+    return usage.input_tokens, usage.output_tokens, usage.model, cost, usage.cached_tokens, usage.price
 
 
 def flat_pairs(record: Mapping[str, Any]) -> list[Any]:
@@ -126,6 +190,7 @@ def new_record(new: NewTask, cache_digest: str) -> dict[str, Any]:
         "queue_timeout": None if new.queue_timeout is None else round(new.queue_timeout * 1000),
         "parent": new.parent_id,
         "placement": new.placement or None,
+        "estimate": new.estimate_micros,
         "meta": json.dumps(dict(new.metadata)) if new.metadata else None,
         "cache": cache_digest or None,
         "cache_ms": round(new.cache_ttl * 1000) if new.cache_ttl else None,

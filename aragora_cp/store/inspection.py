@@ -1,4 +1,5 @@
-"""The deep check: do a workspace's records, leases, windows, backlogs and counters agree? Made for operators."""
+"""The deep check: do a workspace's records, leases, windows, backlogs, counters and reservations agree? Made for
+operators."""
 
 from __future__ import annotations
 
@@ -57,6 +58,7 @@ class Inspector:
             lanes: Any = self._client.hkeys(fleet_keys(self._config.key_prefix)("lanes"))
         names = json.dumps([lane.decode() for lane in lanes])
         yield from self._findings(workspace, self._run("inspect_counters", workspace, names, int(fix)))
+        yield from self._findings(workspace, self._run("inspect_budgets", workspace, int(fix)))
         if fix:
             with translated():
                 self._client.zadd(fleet_keys(self._config.key_prefix)("active"), {workspace: 0}, lt=True)

@@ -16,15 +16,16 @@ TRAIL_KEYS: Mapping[str, str] = {
     "refused": "refused",  # hash: refusals of this minute, all and by address
 }
 
-#: The platform has flags, and every workspace may have its own.
-FLAG_KEYS: Mapping[str, str] = {
+#: What both the fleet and every workspace have.
+COMMON_KEYS: Mapping[str, str] = {
+    **TRAIL_KEYS,
     "flags": "flags",  # hash: name -> its newest version
     "flag_versions": "flag-versions:{}",  # list: a flag's versions, newest first
+    "prices": "prices",  # hash: `current` -> version, v<version> -> prices by model, at<version> -> when it was set
 }
 
 WORKSPACE_KEYS: Mapping[str, str] = {
-    **TRAIL_KEYS,
-    **FLAG_KEYS,
+    **COMMON_KEYS,
     "workspace": "workspace",  # hash: the workspace's settings
     "taken_over": "taken-over",  # string: newest entry of the platform's trail that this workspace's has too
     "keys": "keys",  # hash: id -> wrapped key, `current` -> id, `digest` -> wrapped key
@@ -43,6 +44,14 @@ WORKSPACE_KEYS: Mapping[str, str] = {
     "children": "children:{}",  # set: sub-tasks of a task
     "load": "load",  # hash: running:<lane>, tickets:<lane>
     "idem": "idem:{}",  # string with expiry: digest and task of an idempotency key
+    "rate": "rate:{}:{}",  # string with expiry: a rate limit's theoretical arrival time; name, token ('' the workspace)
+    "limits": "limits",  # hash: <name of a rate limit>:refused, :would-refuse
+    "budgets": "budgets",  # hash: name -> definition, JSON
+    "spend": "spend:{}:{}:{}",  # hash with expiry: spent, reserved, overrun; budget, its generation, window
+    "reservations": "reservations",  # hash: task -> what it has reserved of which budgets
+    "reserved": "reserved",  # zset by last look: tasks that have reserved something
+    "costs": "costs",  # hash: task type -> what one may cost, as learned
+    "usage": "usage:{}",  # hash with expiry: what was used on a day (days since 1970)
     "cache": "cache:{}",  # string with expiry: task whose result answers for a digest
     "epoch": "epoch",  # the newest monitor leader seen here
     "events": "events",  # stream
@@ -50,8 +59,7 @@ WORKSPACE_KEYS: Mapping[str, str] = {
 }
 
 FLEET_KEYS: Mapping[str, str] = {
-    **TRAIL_KEYS,
-    **FLAG_KEYS,
+    **COMMON_KEYS,
     "agent": "agent:{}",  # hash: one agent
     "agents": "agents:of:{}",  # zset, lexical: ids of a scope ("*": shared, or a workspace)
     "beats": "agents:beats",  # zset by last heartbeat: agents that are not offline

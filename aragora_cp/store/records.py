@@ -149,8 +149,13 @@ def _progress(record: Record, opener: Opener) -> dict[str, Any] | None:
 def _usage(record: Record) -> dict[str, Any] | None:
     if not record.keys() & {"input_tokens", "output_tokens", "model"}:
         return None
-    return {
+    found: dict[str, Any] = {
         "input_tokens": int(record.get("input_tokens", 0)),
         "output_tokens": int(record.get("output_tokens", 0)),
         "model": _text(record, "model") or None,
     }
+    if "cached_tokens" in record:
+        found["cached_tokens"] = int(record["cached_tokens"])
+    if "price" in record:
+        found["price"] = _text(record, "price")
+    return found

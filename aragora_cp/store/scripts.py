@@ -15,16 +15,30 @@ import redis
 from redis.exceptions import NoScriptError, ResponseError
 
 from aragora_cp.model import LEGAL_MOVES
-from aragora_cp.store.keys import FLAG_KEYS, FLEET_KEYS, TRAIL_KEYS, WORKSPACE_KEYS, lua_table
+from aragora_cp.store.keys import COMMON_KEYS, FLEET_KEYS, WORKSPACE_KEYS, lua_table
 from aragora_cp.telemetry.origin import Origin, present
 
 _LIBRARY = {
-    "workspace": ("clock", "trail", "record", "tenant", "backlog", "windows", "ageing", "journal", "lifecycle"),
+    "workspace": (
+        "clock",
+        "trail",
+        "record",
+        "tenant",
+        "backlog",
+        "windows",
+        "ageing",
+        "journal",
+        "limits",
+        "calendar",
+        "budgets",
+        "usage",
+        "lifecycle",
+    ),
     "fleet": ("clock", "trail", "lanes"),
     "trail": ("clock", "trail", "streams"),
     "flags": ("clock", "trail", "flags"),
 }
-_KEYS = {"workspace": WORKSPACE_KEYS, "fleet": FLEET_KEYS, "trail": TRAIL_KEYS, "flags": {**TRAIL_KEYS, **FLAG_KEYS}}
+_KEYS = {"workspace": WORKSPACE_KEYS, "fleet": FLEET_KEYS, "trail": COMMON_KEYS, "flags": COMMON_KEYS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +75,7 @@ def _moves() -> str:
 @cache
 def script(name: str) -> Script:
     """The script `lua/<name>.lua`. Its first line names its home: ``-- home: workspace``, ``-- home: fleet``, or
-    ``-- home: trail`` and ``-- home: flags`` for one that works on the trail or the flags of either."""
+    ``-- home: trail`` and ``-- home: flags`` for one that works on what either has."""
     folder = files("aragora_cp.store") / "lua"
     body = (folder / f"{name}.lua").read_text()
     home = body.split("\n", 1)[0].removeprefix("-- home:").strip()

@@ -34,6 +34,8 @@ FORGET_AGENT_MS = 24 * 3600 * 1000
 RESEND_MS = 1500
 #: A ticket that waits in a busy lane goes to an idle one when it is this old.
 MOVE_MS = 400
+#: Whether a task that has reserved money is still there is looked at this often.
+RESERVED_MS = 3600 * 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,7 @@ class SweepStore:
             "resend": RESEND_MS,
             "move": MOVE_MS,
             "ageing": round(self._config.ageing * 1000),
+            "reserved": RESERVED_MS,
             "short": list(short),
             "idle": list(idle),
         }

@@ -11,6 +11,7 @@ import redis
 
 from aragora_cp.config import ControlPlaneConfig
 from aragora_cp.model import ErrorCode, Failure, Hold, Lane, NewTask, TaskStatus, Usage
+from aragora_cp.ratelimits import limits_json, parse_limits
 from aragora_cp.store import scripts
 from aragora_cp.store.connection import translated
 from aragora_cp.store.forms import (
@@ -18,11 +19,14 @@ from aragora_cp.store.forms import (
     Answer,
     Cancellation,
     Record,
+    ShortBudget,
+    Stopped,
     as_record,
     error_field,
     flat_pairs,
     lanes_json,
     new_record,
+    read_admission,
     read_tickets,
     usage_args,
 )
@@ -50,6 +54,7 @@ class TaskStore:
         self._client = client
         self._config = config
         self._active = fleet_keys(config.key_prefix)("active")
+        self._platform_limits = json.loads(limits_json(parse_limits(config.rate_limits)))
 
     def submit(
         self,
@@ -81,6 +86,9 @@ class TaskStore:
             "corr": new.correlation_id,
             "placement": new.placement,
             "encrypt": int(must_encrypt),
+            "limits": self._platform_limits,
+            "type": new.task_type,
+            "estimate": -1 if new.estimate_micros is None else new.estimate_micros,
         }
         answer = self._run_and_tell(
             "submit_task",
@@ -90,13 +98,7 @@ class TaskStore:
             self.vault.seal(new.workspace, task_id, "payload", new.payload),
             *flat_pairs(new_record(new, cache_digest)),
         )
-        word = answer[0].decode()
-        if word == "quota":
-            return Admission(word, quota=(answer[1].decode(), answer[2], answer[3]))
-        if len(answer) == 1:
-            return Admission(word)
-        _, answering, tickets, record = answer
-        return Admission(word, answering.decode(), as_record(record), read_tickets(new.workspace, tickets))
+        return read_admission(new.workspace, answer)
 
     def claim(
         self, hold: Hold, agent_id: str, lane: str, lanes: Sequence[Lane], *, must_encrypt: bool = False
@@ -141,9 +143,9 @@ class TaskStore:
         percent: float | None,
         message: str | None,
         usage: Usage,
-    ) -> str:
-        """Answers noted, cancelled, stale or unknown. One round trip."""
-        return self._run(
+    ) -> str | Stopped:
+        """Answers noted, cancelled, stale or unknown, or that a budget has stopped it. One round trip."""
+        answer = self._run(
             "report_progress",
             hold.workspace,
             hold.task_id,
@@ -152,7 +154,11 @@ class TaskStore:
             "" if percent is None else f"{percent:g}",
             self._sealed(hold, "note", message or ""),
             *usage_args(usage),
-        ).decode()
+        )
+        if isinstance(answer, bytes):
+            return answer.decode()
+        _, budget, agent_id, lane, attempt = answer
+        return Stopped(budget.decode(), agent_id.decode(), lane.decode(), attempt)
 
     def finish(self, hold: Hold, result: bytes, agent_id: str, lanes: Sequence[Lane], usage: Usage) -> Answer:
         """Answers finished, stale or unknown. One round trip."""
@@ -213,7 +219,7 @@ class TaskStore:
         return Cancellation(answer[0].decode(), answer[1].decode(), int(answer[2]), children, as_record(answer[4]))
 
     def rerun(self, workspace: str, task_id: str, actor: str, correlation_id: str, lanes: Sequence[Lane]) -> Answer:
-        """Answers pending, conflict or unknown. One round trip."""
+        """Answers pending, conflict, budget or unknown. One round trip."""
         answer = self._run_and_tell(
             "rerun_task",
             workspace,
@@ -224,8 +230,10 @@ class TaskStore:
             self._config.window,
             _call_id(),
         )
-        record = as_record(answer[2]) if len(answer) > 2 else None
-        return Answer(answer[0].decode(), record, read_tickets(workspace, answer[1]))
+        word, tickets = answer[0].decode(), read_tickets(workspace, answer[1])
+        if word == "budget":
+            return Answer(word, None, tickets, ShortBudget.of(answer[2], answer[3]))
+        return Answer(word, as_record(answer[2]) if len(answer) > 2 else None, tickets)
 
     def get(self, workspace: str, task_id: str) -> Record | None:
         """One round trip."""

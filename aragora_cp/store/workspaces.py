@@ -11,6 +11,7 @@ import redis
 
 from aragora_cp.config import ControlPlaneConfig
 from aragora_cp.model import Workspace
+from aragora_cp.ratelimits import from_json, limits_json, read_limits
 from aragora_cp.store import scripts
 from aragora_cp.store.connection import translated
 from aragora_cp.store.keys import fleet_keys, workspace_keys
@@ -87,17 +88,24 @@ class WorkspaceStore:
 
 def _fields(settings: Mapping[str, Any]) -> dict[str, Any]:
     """As a hash has them: '' is none, truth is 1 or 0."""
-    return {
-        name: "" if value is None else int(value) if isinstance(value, bool) else value
-        for name, value in settings.items()
-    }
+    return {name: _field(value) for name, value in settings.items()}
+
+
+def _field(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return limits_json(read_limits(value))
+    return "" if value is None else int(value) if isinstance(value, bool) else value
 
 
 def _read(workspace: str, record: Any) -> Workspace:
     pairs = record.items() if isinstance(record, dict) else zip(record[::2], record[1::2], strict=True)
     text = {name.decode(): value.decode() for name, value in pairs}
-    found: dict[str, Any] = {name: text[name] for name in ("name", "status", "placement") if name in text}
+    found: dict[str, Any] = {
+        name: text[name] for name in ("name", "status", "placement", "unknown_price") if name in text
+    }
     found |= {name: int(text[name]) for name in _NUMBERS if name in text}
     if "retention" in text:
         found["retention"] = float(text["retention"])
+    if "rate_limits" in text:
+        found["rate_limits"] = from_json(text["rate_limits"])
     return Workspace(workspace, **found, encryption=text.get("encryption") in ("1", "true"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -10,6 +11,7 @@ from typing import Any, Protocol
 from aragora_cp.errors import Conflict, InvalidRequest, NotFound
 from aragora_cp.lanes import RESERVED_WORKSPACES, WORKSPACE
 from aragora_cp.model import Page, Workspace
+from aragora_cp.ratelimits import read_limits
 from aragora_cp.tenancy.cache import FRESH, KEPT, FreshCache
 
 #: Where a platform token acts when it names no workspace. It is there from its first use on, and stays.
@@ -18,6 +20,9 @@ DEFAULT_WORKSPACE = "default"
 STATUSES = ("active", "suspended")
 PLACEMENTS = ("auto", "private", "shared")
 LONGEST_NAME = 128
+#: What `unknown_price` may be, beside a price: use of a model without one is not taken.
+REFUSE = "refuse"
+PRICE = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 LONGEST_RETENTION = 10 * 366 * 86400.0
 #: Least and most of each setting that is a whole number. All but the weight can also be None: no limit of its own.
 BOUNDS: Mapping[str, tuple[int, int]] = {
@@ -29,7 +34,7 @@ BOUNDS: Mapping[str, tuple[int, int]] = {
     "max_agents": (0, 1_000_000),
     "max_tokens": (0, 1_000_000),
 }
-SETTINGS = ("name", *BOUNDS, "retention", "placement", "encryption")
+SETTINGS = ("name", *BOUNDS, "retention", "placement", "encryption", "rate_limits", "unknown_price")
 
 
 class WorkspaceRecords(Protocol):
@@ -158,6 +163,14 @@ def _complaints(settings: Mapping[str, Any]) -> dict[str, list[str]]:
         elif name == "encryption":
             if not isinstance(value, bool):
                 errors[name] = ["must be true or false"]
+        elif name == "unknown_price":
+            if value is not None and not (isinstance(value, str) and (value == REFUSE or PRICE.fullmatch(value))):
+                errors[name] = [f'must be {REFUSE}, or a decimal text such as "5.00" for a million tokens']
+        elif name == "rate_limits":
+            try:
+                read_limits(value or {})
+            except ValueError as error:
+                errors[name] = [str(error)]
         elif name in ("status", "placement"):
             allowed = STATUSES if name == "status" else PLACEMENTS
             if value not in allowed:

@@ -35,7 +35,8 @@ def test_a_workspaces_life(admin: Caller) -> None:
     assert made.json | {"created_at": ""} == {
         "workspace": "new", "name": "New", "status": "active", "weight": 3, "max_pending": 10, "max_running": None,
         "max_payload_bytes": None, "max_result_bytes": None, "max_agents": None, "max_tokens": None,
-        "retention": None, "placement": "auto", "encryption": False, "created_at": "",
+        "retention": None, "placement": "auto", "encryption": False, "rate_limits": None,
+        "unknown_price": None, "created_at": "",
     }  # fmt: skip
     assert made.headers["Location"].endswith("/workspaces/new")
     assert admin.get("/workspaces/new").json == made.json

@@ -18,6 +18,7 @@ A, B = "acme", "beta"
 CANARY = "canary"
 AGENT, OTHER_AGENT = "canary-agent", "canary-other"
 TASK_TYPE, CAPABILITY = "canary.review", "canary"
+BUDGET = "canary-budget"
 #: Serves both; what it does for A, B must not see.
 SHARED_AGENT, COMMON = "shared-1", "common"
 #: A's own flag, and one of the platform's, whose rules name A.
@@ -65,6 +66,11 @@ def settle(plane: ControlPlane, operator: Caller) -> Estate:
         given = {name: value for name, value in body.items() if value is not None}
         return operator.post("/tasks/submit", given, headers={"X-Correlation-ID": "canary-corr"}).json["task_id"]
 
+    money = {"limit": "100.00", "period": "day", "default_estimate": "0.01"}
+    assert operator.call("PUT", f"/budgets/{BUDGET}", json=money).status_code == 201
+    prices = {"canary-model": {"input": "1.00", "output": "2.00"}}
+    assert operator.call("PUT", "/prices", json={"prices": prices}).status_code == 200
+
     def claim(task_id: str) -> Claim:
         found = plane.scheduler.claim(Hold(A, task_id, 1, f"lease-{task_id}"), spec)
         assert isinstance(found, Claim), found
@@ -80,7 +86,8 @@ def settle(plane: ControlPlane, operator: Caller) -> Estate:
     ids = {state: submit(cache_ttl=600 if state == "completed" else None) for state in states}
     for state in states[:4]:
         claim(ids[state])
-        report(ids[state], "progress", percent=5, message="canary progress")
+        used = {"input_tokens": 5, "model": "canary-model", "cost": "0.001"}
+        report(ids[state], "progress", percent=5, message="canary progress", usage=used)
     report(ids["completed"], "complete", result={"canary": "result"})
     report(ids["failed"], "fail", retryable=False, **failure)
     report(ids["retrying"], "fail", retryable=True, **failure)

@@ -15,6 +15,7 @@ from aragora_cp.cli import cli, session
 from aragora_cp.model import Role
 from tests.isolation.estate import (
     AGENT,
+    BUDGET,
     CANARY,
     CAPABILITY,
     COMMON_FLAG,
@@ -52,6 +53,13 @@ VERBS: Mapping[str, Sequence[str]] = {
     "flags delete": [f"{COMMON_FLAG} --platform"],
     "flags rollback": [f"{FLAG} 1", f"{COMMON_FLAG} 1 --platform"],
     "flags evaluate": [FLAG, f"{COMMON_FLAG} --json"],
+    "limits": ["", "--json"],
+    "budgets list": ["", "--json"],
+    "budgets show": [BUDGET],
+    "budgets delete": [BUDGET],
+    "budgets set": ["mine 1.00 --period day"],
+    "budgets usage": ["", "--by model", "--by token --json", "--by task_type"],
+    "budgets prices": ["", "--json", "--version 1", "--platform"],
     "workspaces create": [A],
     "workspaces delete": [f"{A} --yes"],
     "workspaces list": ["", "--json"],

@@ -6,7 +6,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.isolation.estate import AGENT, CAPABILITY, COMMON_FLAG, FLAG, OTHER_AGENT, REPEATED, TASK_TYPE, A, B, Estate
+from tests.isolation.estate import (
+    AGENT,
+    BUDGET,
+    CAPABILITY,
+    COMMON_FLAG,
+    FLAG,
+    OTHER_AGENT,
+    REPEATED,
+    TASK_TYPE,
+    A,
+    B,
+    Estate,
+)
 
 
 @dataclass(frozen=True)
@@ -49,6 +61,10 @@ def _their_token(**more: Any) -> Visits:
 
 def _their_workspace(**more: Any) -> Visits:
     return lambda *_: [Visit({"workspace": A}, refused=True, **more)]
+
+
+def _their_budget(**more: Any) -> Visits:
+    return lambda *_: [Visit({"name": BUDGET}, refused=True, **more)]
 
 
 def _reports(**body: Any) -> Visits:
@@ -183,6 +199,24 @@ VISITS: Mapping[str, Visits] = {
     "roll_back_flag": _flag(json={"version": 1}),
     "delete_flag": _flag(),
     "set_flag": _flag(json={"state": "ENABLED", "variants": {"on": True}, "defaultVariant": "on"}),
+    "list_limits": _anything,
+    "list_budgets": _anything,
+    "get_budget": _their_budget(),
+    "delete_budget": _their_budget(),
+    "put_budget": lambda *_: [Visit({"name": "mine"}, json={"limit": "1.00", "period": "day"})],
+    "get_usage": lambda *_: [
+        Visit(query={"group_by": each, "from": "2026-01-01T00:00:00Z", "to": "2026-12-31T00:00:00Z"})
+        for each in ("day", "task_type", "model", "token")
+    ],
+    "get_prices": lambda *_: [
+        Visit(),
+        Visit(query={"version": 1}),
+        Visit(query={"platform": "true"}, refused=True),
+    ],
+    "put_prices": lambda *_: [
+        Visit(json={"prices": {"mine": {"input": "1", "output": "1"}}}),
+        Visit(query={"platform": "true"}, json={"prices": {}}, refused=True),
+    ],
     "create_workspace": lambda *_: [Visit(json={"workspace": A}, refused=True)],
     "list_workspaces": lambda *_: [
         Visit(query={"limit": 200}, refused=True),

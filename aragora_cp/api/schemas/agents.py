@@ -132,8 +132,11 @@ class BeatSchema(ma.Schema):
 class UsageSchema(ma.Schema):
     input_tokens = Whole(0, _MOST_TOKENS, load_default=0)
     output_tokens = Whole(0, _MOST_TOKENS, load_default=0)
+    cached_tokens = Whole(0, _MOST_TOKENS, load_default=0, metadata={"description": "Of the input tokens."})
     model = Text(128, load_default="")
-    cost = Money(metadata={"description": "What this use cost; adds up in millionths."})
+    cost = Money(
+        metadata={"description": "What this use cost; adds up in millionths. Without, the prices of its model say."}
+    )
 
 
 class CompleteSchema(ReportSchema):

@@ -13,6 +13,7 @@ from aragora_cp.api.schemas.fields import (
     Capabilities,
     Instant,
     Labels,
+    Money,
     Named,
     Number,
     QuerySeconds,
@@ -77,7 +78,7 @@ class SubmitSchema(ma.Schema):
     idempotency_key = fields.String(validate=IDEMPOTENCY_KEY)
     cache_ttl = Seconds(metadata={"description": "Seconds for which a result may answer for an equal task."})
     metadata = Labels(load_default=dict)
-    estimated_cost = fields.Raw(validate=_not_yet, metadata={"description": "Refused: not supported yet."})
+    estimated_cost = Money(metadata={"description": "What it may cost at most: so much of its budgets is reserved."})
     callback_url = fields.Raw(validate=_not_yet, metadata={"description": "Refused: not supported yet."})
 
     @ma.validates_schema
@@ -129,6 +130,8 @@ class TaskUsageSchema(ma.Schema):
     input_tokens = fields.Integer()
     output_tokens = fields.Integer()
     model = fields.String(allow_none=True)
+    cached_tokens = fields.Integer(metadata={"description": "Of the input tokens; where any were reported."})
+    price = fields.String(metadata={"description": "Whose prices, and which version, the last cost was worked out by."})
 
 
 class ListedTaskSchema(ma.Schema):

@@ -17,10 +17,13 @@ from aragora_cp.api.schemas.fields import (
     Text,
     Truth,
     Whole,
+    at_most,
 )
 from aragora_cp.api.schemas.tasks import TASK_TYPE_RULE
 from aragora_cp.lanes import TASK_TYPE, WORKSPACE
 from aragora_cp.model import Role
+from aragora_cp.ratelimits import LONGEST_PERIOD, MOST_LIMITS, MOST_SUBMITS, PER
+from aragora_cp.ratelimits import NAME as RATE_NAME
 from aragora_cp.tenancy.scopes import MOST_ENTRIES
 from aragora_cp.tenancy.tokens import LONGEST_OVERLAP, OVERLAP
 from aragora_cp.tenancy.workspaces import BOUNDS, LONGEST_NAME, LONGEST_RETENTION, PLACEMENTS, STATUSES
@@ -35,6 +38,20 @@ _MEANINGS = {
     "max_agents": "Private agents that are not offline; null: any number.",
     "max_tokens": "Tokens that are good; null: any number.",
 }
+
+
+class RateLimitSchema(ma.Schema):
+    """So many submits in so many seconds. It fills evenly: after `burst` at once, one more every period / limit."""
+
+    limit = Whole(1, MOST_SUBMITS, required=True)
+    period = Number(0.001, LONGEST_PERIOD, required=True, metadata={"description": "Seconds."})
+    burst = Whole(
+        1, MOST_SUBMITS, load_default=None, allow_none=True, metadata={"description": "At once; null: the limit."}
+    )
+    per = fields.String(
+        validate=validate.OneOf(PER), load_default=PER[0], metadata={"description": "Counted together, or by token."}
+    )
+    shadow = Truth(load_default=False, metadata={"description": "Count what it would refuse, refuse nothing."})
 
 
 def _limit(name: str) -> Whole:
@@ -62,6 +79,18 @@ class SettingsSchema(ma.Schema):
         validate=validate.OneOf(PLACEMENTS), metadata={"description": "Which agents run its tasks."}
     )
     encryption = Truth(metadata={"description": "Nothing of its payloads and results is kept unencrypted."})
+    rate_limits = fields.Dict(
+        keys=Named(RATE_NAME, "must be 1 to 32 of a-z, 0-9 and . _ -, beginning with a letter or a digit"),
+        values=fields.Nested(RateLimitSchema),
+        allow_none=True,
+        validate=at_most(MOST_LIMITS),
+        metadata={"description": "All of them, by name; null: the platform's.", "maxProperties": MOST_LIMITS},
+    )
+
+    unknown_price = fields.String(
+        allow_none=True,
+        metadata={"description": "Of a million tokens of a model without a price; `refuse`; null: nothing."},
+    )
 
 
 class NewWorkspaceSchema(SettingsSchema):
@@ -89,6 +118,10 @@ class WorkspaceSchema(ma.Schema):
     retention = fields.Float(required=True, allow_none=True)
     placement = fields.String(required=True, metadata={"enum": list(PLACEMENTS)})
     encryption = fields.Boolean(required=True)
+    rate_limits = fields.Dict(
+        keys=fields.String(), values=fields.Nested(RateLimitSchema), required=True, allow_none=True
+    )
+    unknown_price = fields.String(required=True, allow_none=True)
     created_at = fields.String(required=True, metadata={"format": "date-time"})
 
 

@@ -15,6 +15,7 @@ for n = 3, #ARGV, 2 do
   after[ARGV[n]] = ARGV[n + 1]
 end
 audit(CALLED_BY or '', ARGV[2], ARGV[1], 'accepted', CALLED_AS or '', before, after)
+if after.rate_limits then redis.call('DEL', K.limits()) end  -- what was counted was counted by others
 for name, value in pairs(after) do
   if value == '' then redis.call('HDEL', K.workspace(), name) else redis.call('HSET', K.workspace(), name, value) end
 end

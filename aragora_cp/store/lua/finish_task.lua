@@ -2,7 +2,7 @@
 -- Take a result, once. A late one counts as long as nobody else has claimed the task.
 -- KEYS[1]  the workspace's root
 -- ARGV     task, attempt, lease, result, agent, lanes JSON (to place what this lets run), window, input tokens,
---          output tokens, model ('' keeps), cost in millionths
+--          output tokens, model ('' keeps), cost in millionths, cached tokens, version of the price ('' none)
 -- Returns  {'finished' | 'stale' | 'unknown', tickets, record flat}; the same write again answers 'finished' again.
 local id, attempt, lease = ARGV[1], ARGV[2], ARGV[3]
 local tickets = {}
@@ -25,7 +25,8 @@ end
 audit('agent:' .. ARGV[5], 'task.finish', id, held == 'late' and 'accepted-late' or 'accepted', t.corr,
   {status = t.status, attempt = tonumber(attempt)}, {status = 'COMPLETED'})
 put(id, t, 'result', ARGV[4], 'agent', ARGV[5])
-add_usage(id, ARGV[8], ARGV[9], ARGV[10], ARGV[11])
+local usage = read_usage(8)
+add_usage(id, t, usage, (charge_plan(id, t, usage.cost, usage.model)))
 local woken = finalise(id, t, 'COMPLETED')
 local cache = redis.call('HMGET', K.task(id), 'cache', 'cache_ms')
 if cache[1] and cache[1] ~= '' then redis.call('SET', K.cache(cache[1]), id, 'PX', cache[2]) end

@@ -18,7 +18,7 @@ for n = 3, #ARGV, 3 do
   elseif held == 'late' then
     answer = 'late'
   elseif t and t.attempt == attempt and t.closed == lease then
-    answer = t.status == 'CANCELLED' and 'cancelled' or 'ended'
+    answer = was_stopped(id, t) and 'cancelled' or 'ended'
   elseif t and t.status == 'PENDING' and tonumber(t.attempt) < tonumber(attempt) then
     answer = 'unclaimed'
   elseif t then

@@ -2,7 +2,8 @@
 -- A person lets a FAILED or CANCELLED task run again under its own id, with a fresh allowance; its history stays.
 -- KEYS[1]  the workspace's root
 -- ARGV     task, actor, correlation id, lanes JSON, window, the call's own id
--- Returns  {'pending' | 'conflict' | 'unknown', tickets, record flat}; the same call again answers 'pending' again
+-- Returns  {'pending' | 'conflict' | 'unknown', tickets, record flat}, or {'budget', tickets, row of the budget that has no
+--          room for it, what it would reserve}; the same call again answers 'pending' again
 local id = ARGV[1]
 local tickets = {}
 local t = load_routing(id)
@@ -12,9 +13,16 @@ if t.status ~= 'FAILED' and t.status ~= 'CANCELLED' then
   refuse(ARGV[2], 'task.retry', id, 'conflict', ARGV[3])
   return {'conflict', tickets, redis.call('HGETALL', K.task(id))}
 end
+local given = tonumber(redis.call('HGET', K.task(id), 'estimate') or '-1')
+local plan, over = budget_plan(t.type, t.payer, given)
+if over then
+  refuse(ARGV[2], 'task.retry', id, 'budget-exceeded', ARGV[3])
+  return {'budget', tickets, budget_row(over), string.format('%.0f', over.amount)}
+end
 audit(ARGV[2], 'task.retry', id, 'accepted', ARGV[3], {status = t.status}, {status = 'PENDING'})
 note_call(id, ARGV[6])
 move(id, t, 'PENDING')
+reserve(id, plan)
 put(id, t, 'retries', 0, 'losses', 0, 'lease', '', 'closed', '', 'agent', '', 'waited', 0, 'waiting_since', '',
   'finished', '')
 redis.call('HDEL', K.task(id), 'err_code', 'err_message', 'err_retryable', 'percent', 'note')

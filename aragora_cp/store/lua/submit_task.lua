@@ -2,13 +2,17 @@
 -- Admit one task: record, place in its class, idempotency key, event and audit entry, or nothing at all; then release.
 -- KEYS[1]  the workspace's root
 -- ARGV[1]  control JSON: id, idem, idem_digest, idem_also (another digest of the same body, '' none), idem_ms,
---          cache, delay_ms, run_at, window, actor, parent, corr, placement ('' the workspace's own),
---          encrypt (1: required, whatever the settings say)
+--          cache, delay_ms, run_at, window, actor, parent, corr, placement ('' the workspace's own), limits (the
+--          platform's rate limits), type, estimate (of its cost in millionths, -1 none), encrypt (1: required, whatever
+--          the settings say)
 -- ARGV[2]  JSON of the lanes that can serve it
 -- ARGV[3]  the payload
 -- ARGV[4…] the record's other fields and values, flat
--- Returns  {'created' | 'existing' | 'cached' | 'conflict', task id, tickets, the answering record without its payload},
---          or {'quota', name, limit, used}, or {'suspended'}, or {'not-encrypted'}: nothing has changed.
+-- Returns  {'created' | 'existing' | 'cached' | 'conflict', task id, tickets, the answering record without its payload,
+--          rate limits as they stand ('created' only)}; or {'quota', rate limits, name, limit, used}, or {'rate-limited',
+--          rate limits, name, limit, period ms, ms until it lets one more in}, or {'budget', rate limits, row of the budget
+--          that has no room for it, what it would reserve}, or {'suspended'}, or {'not-encrypted'}:
+--          nothing has changed. Checks come before anything is taken: refused by one, it costs nothing with the others.
 -- Run twice with one id it answers 'created' twice.
 local control = cjson.decode(ARGV[1])
 local id = control.id
@@ -48,17 +52,33 @@ if TENANT.status ~= 'active' then
 end
 if control.encrypt == 1 then TENANT.encrypted = true end
 if not may_keep(ARGV[3]) then return {'not-encrypted'} end
+local limits = rate_standing(control.limits, control.actor)
 if TENANT.max_pending then
   local used = redis.call('ZCARD', K.by('PENDING'))
   if used >= TENANT.max_pending then
     refuse(control.actor, 'task.submit', id, 'quota-exceeded', control.corr)
-    return {'quota', 'max_pending', TENANT.max_pending, used}
+    return {'quota', rate_rows(limits), 'max_pending', TENANT.max_pending, used}
   end
 end
+local closed = rate_refusal(limits)
+if closed then
+  refuse(control.actor, 'task.submit', id, 'rate-limited', control.corr)
+  rate_note(limits)
+  return {'rate-limited', rate_rows(limits), closed.name, closed.limit, math.ceil(closed.period * 1000),
+    math.ceil(closed.over / 1000)}
+end
+local payer = payer_of(control.actor, control.parent)
+local plan, over = budget_plan(control.type, payer, control.estimate)
+if over then
+  refuse(control.actor, 'task.submit', id, 'budget-exceeded', control.corr)
+  return {'budget', rate_rows(limits), budget_row(over), string.format('%.0f', over.amount)}
+end
 
-local fields = {'payload', ARGV[3]}
+local fields = {'payload', ARGV[3], 'payer', payer}
 for n = 4, #ARGV do fields[#fields + 1] = ARGV[n] end
 audit(control.actor, 'task.submit', id, 'accepted', control.corr, nil, {status = 'PENDING'})
+rate_take(limits)
+reserve(id, plan)
 redis.call('HSET', K.task(id), unpack(fields))
 redis.call('HSET', K.task(id), 'status', 'PENDING', 'created', NOW, 'seq', redis.call('INCR', K.seq()))
 if control.placement == '' then redis.call('HSET', K.task(id), 'placement', TENANT.placement) end
@@ -79,4 +99,6 @@ else
   enqueue(id, t)
   place(t.prio, read_lanes(ARGV[2]), control.window, tickets)
 end
-return answer('created', id)
+local created = answer('created', id)
+created[5] = rate_rows(limits)
+return created

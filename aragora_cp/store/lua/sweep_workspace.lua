@@ -4,7 +4,7 @@
 -- ARGV[1]  JSON: epoch, judge (lost leases may be judged), window, most (of each kind a look), grace (ms beyond a time
 --          limit), retention (ms), resend (ms after which a missing ticket is sent again), move (ms after which a ticket
 --          goes to an idle lane), ageing (ms of waiting that raise a ticket by one priority), short (lanes whose queue holds fewer tickets than are out), idle (lanes with a free
---          slot and an empty queue)
+--          slot and an empty queue), reserved (ms after which it is looked whether a task that has reserved money is there)
 -- ARGV[2]  JSON of the lanes that this workspace may use
 -- ARGV[3]  chance in [0, 1)
 -- Returns  {'swept', ms of the next look (0: next tick, -1: none), tickets, load flat, repairs flat}, {'deposed'}, or
@@ -155,6 +155,17 @@ for _, status in ipairs({'COMPLETED', 'FAILED', 'CANCELLED'}) do
   end
 end
 
+-- What was reserved for tasks that are gone, whatever took them: it is free again within `reserved` ms.
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', K.reserved(), '-inf', NOW - c.reserved, 'LIMIT', 0, c.most)) do
+  local status = redis.call('HGET', K.task(id), 'status')
+  if status and MOVES[status].CANCELLED then
+    redis.call('ZADD', K.reserved(), NOW, id)
+  else
+    return_reservation(id)
+    repaired('stray-reservation')
+  end
+end
+
 -- When to look again.
 local next_look = -1
 local function by_then(ms)
@@ -168,6 +179,8 @@ for _, status in ipairs({'COMPLETED', 'FAILED', 'CANCELLED'}) do
   local head = redis.call('ZRANGE', K.by(status), 0, 0, 'WITHSCORES')
   by_then(head[2] and math.max(tonumber(head[2]) + retention, NOW + 1))
 end
+local oldest = redis.call('ZRANGE', K.reserved(), 0, 0, 'WITHSCORES')
+by_then(oldest[2] and math.max(tonumber(oldest[2]) + c.reserved, NOW + 1))
 local load_now = redis.call('HGETALL', K.load())
 local busy = #load_now > 0 or redis.call('ZCARD', K.running()) > 0
 for _, prio in ipairs(PRIORITIES) do busy = busy or redis.call('ZCARD', K.waiting(prio)) > 0 end

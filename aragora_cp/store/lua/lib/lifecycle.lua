@@ -1,11 +1,38 @@
 -- How attempts and tasks end. Every ending of every script goes through here.
 
--- What an agent says at the end of an attempt: usage adds up, cost in millionths.
-local function add_usage(id, input_tokens, output_tokens, model, cost)
-  if input_tokens ~= '0' then redis.call('HINCRBY', K.task(id), 'input_tokens', input_tokens) end
-  if output_tokens ~= '0' then redis.call('HINCRBY', K.task(id), 'output_tokens', output_tokens) end
-  if model ~= '' then redis.call('HSET', K.task(id), 'model', model) end
-  if cost ~= '0' then redis.call('HINCRBY', K.task(id), 'cost', cost) end
+-- What an agent says of its use, as the arguments from `at` on have it: tokens, model ('' keeps), cost in millionths.
+local function read_usage(at)
+  return {input_tokens = tonumber(ARGV[at]), output_tokens = tonumber(ARGV[at + 1]), model = ARGV[at + 2],
+    cost = tonumber(ARGV[at + 3]), cached_tokens = tonumber(ARGV[at + 4]), price = ARGV[at + 5]}
+end
+
+-- It adds up in the record, in the budgets as `plan` has it (see charge_plan), and in the day's usage.
+local COUNTED = {'input_tokens', 'output_tokens', 'cached_tokens', 'cost'}
+local function add_usage(id, t, usage, plan)
+  local amounts, any = {}, false
+  for _, name in ipairs(COUNTED) do
+    amounts[name] = usage[name]
+    any = any or usage[name] ~= 0
+    if usage[name] ~= 0 then redis.call('HINCRBY', K.task(id), name, usage[name]) end
+  end
+  if usage.model ~= '' then redis.call('HSET', K.task(id), 'model', usage.model) end
+  if usage.price ~= '' then redis.call('HSET', K.task(id), 'price', usage.price) end
+  charge(plan)
+  if any then note_usage(t, usage.model, amounts) end
+end
+
+-- What a task leaves behind when it ends: nothing reserved, its cost learned, itself counted.
+local function settle(id, t, to)
+  return_reservation(id)
+  local known = redis.call('HMGET', K.task(id), 'cost', 'model')
+  if to == 'COMPLETED' and known[1] then learn_cost(t.type, tonumber(known[1])) end
+  note_usage(t, known[2] or '', {tasks = 1})
+end
+
+-- Whether it was ended from outside, so that the agent that runs it must stop.
+local function was_stopped(id, t)
+  return t.status == 'CANCELLED'
+    or (t.status == 'FAILED' and redis.call('HGET', K.task(id), 'err_code') == 'budget-exceeded')
 end
 
 -- Out of every place where a task can wait.
@@ -48,6 +75,7 @@ local function finalise(id, t, to)
   move(id, t, to)
   put(id, t, 'finished', NOW, 'closed', t.lease, 'due', '', 'parked', '')
   redis.call('DEL', K.awaiting(id))
+  settle(id, t, to)
   event(string.lower(to), id, t)
   redis.call('PUBLISH', K.done(id), to)
   return wake_parked(id)

@@ -1,6 +1,6 @@
 -- The workspace's own settings, read once a script; one without a record has the defaults. Limits: nil is none.
 local settings_read = redis.call('HMGET', K.workspace(), 'status', 'weight', 'max_pending', 'max_running', 'placement',
-  'encryption', 'retention')
+  'encryption', 'retention', 'rate_limits')
 local TENANT = {
   status = settings_read[1] or 'active',
   weight = tonumber(settings_read[2] or '') or 1,
@@ -9,6 +9,7 @@ local TENANT = {
   placement = settings_read[5] or 'auto',
   encrypted = settings_read[6] == '1' or settings_read[6] == 'true',
   retention = settings_read[7] and tonumber(settings_read[7]) * 1000,
+  rate_limits = settings_read[8],
 }
 
 -- How many more may be on their way to running: tickets that are out count, each may be claimed.

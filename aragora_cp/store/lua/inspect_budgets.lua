@@ -1,0 +1,43 @@
+-- home: workspace
+-- Hold what budgets have reserved against the ledger of reservations, and that against the tasks; set it right.
+-- KEYS[1]  the workspace's root
+-- ARGV     fix (1/0)
+-- Returns  findings: {kind, what} …
+local fix = ARGV[1] == '1'
+local findings, sums = {}, {}
+local ledger = redis.call('HGETALL', K.reservations())
+for n = 1, #ledger, 2 do
+  local id = ledger[n]
+  local status = redis.call('HGET', K.task(id), 'status')
+  if not status or MOVES[status].CANCELLED == nil then
+    findings[#findings + 1] = {'stray-reservation', id}
+    if fix then redis.call('HDEL', K.reservations(), id) end
+  end
+  if not redis.call('ZSCORE', K.reserved(), id) then
+    findings[#findings + 1] = {'reservation-not-listed', id}
+    if fix then redis.call('ZADD', K.reserved(), NOW, id) end
+  end
+  if not fix or (status and MOVES[status].CANCELLED) then
+    for _, each in ipairs(read_held(id)) do
+      local key = K.spend(each.name, each.gen, each.window)
+      sums[key] = (sums[key] or 0) + each.amount
+    end
+  end
+end
+for _, id in ipairs(redis.call('ZRANGE', K.reserved(), 0, -1)) do
+  if redis.call('HEXISTS', K.reservations(), id) == 0 then
+    findings[#findings + 1] = {'reservation-listed-wrongly', id}
+    if fix then redis.call('ZREM', K.reserved(), id) end
+  end
+end
+for _, budget in ipairs(budgets()) do
+  local s = read_standing(budget)
+  if s.reserved ~= (sums[s.key] or 0) then
+    findings[#findings + 1] = {'budget-counter', budget.name}
+    if fix then
+      redis.call('HSET', s.key, 'reserved', string.format('%.0f', sums[s.key] or 0))
+      keep(s.key, sums[s.key] or 0)
+    end
+  end
+end
+return findings
