@@ -14,6 +14,7 @@ from aragora_cp.api.bodies import Resource, expect_no_body, json_answer
 from aragora_cp.api.schemas.tasks import SubmitSchema, TaskFilterSchema, TaskPageSchema, TaskSchema, WaitSchema
 from aragora_cp.api.services import services, tenant
 from aragora_cp.api.submission import new_task
+from aragora_cp.api.tracing import say
 from aragora_cp.api.views import listed_task_view, page_view, task_view
 from aragora_cp.api.waits import LONGEST
 from aragora_cp.errors import (
@@ -27,13 +28,13 @@ from aragora_cp.errors import (
     PayloadTooLarge,
     QuotaExceeded,
 )
+from aragora_cp.lanes import TASK_ID
 from aragora_cp.model import Role
 from aragora_cp.tenancy.roles import READS_PAYLOADS, allows
 
 blueprint = Resource("tasks", __name__)
 
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_CURSOR = re.compile(rf"[0-9]{{1,16}}-{_UUID.pattern}")
+_CURSOR = re.compile(rf"[0-9]{{1,16}}-{TASK_ID.pattern}")
 _PREFERENCE = re.compile(r"wait\s*=\s*\"?([0-9]{1,9})\"?", re.IGNORECASE)
 
 _IDEMPOTENCY_KEY = {
@@ -52,7 +53,7 @@ _PREFER = {
 
 def known_form(task_id: str) -> str:
     """`task_id`, when a task could have it. Raises NotFound: what is no id names no task."""
-    if not _UUID.fullmatch(task_id):
+    if not TASK_ID.fullmatch(task_id):
         raise NotFound(f"there is no task {task_id[:64]!r}")
     return task_id
 
@@ -74,6 +75,7 @@ def submit_task(body: dict[str, Any]) -> Response:
         except NotFound:
             raise InvalidRequest({"agent_id": ["there is no such agent"]}) from None
     task, created = plane.scheduler.submit(new)
+    say(task_id=task.task_id)
     location = url_for("tasks.get_task", task_id=task.task_id)
     # Whichever task answers, its payload is the one that was sent.
     view = task_view(task) | {"payload": body["payload"]}
