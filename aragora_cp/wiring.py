@@ -18,6 +18,7 @@ from aragora_cp.scheduler import TaskScheduler
 from aragora_cp.store.agents import AgentStore
 from aragora_cp.store.completions import CompletionFeed
 from aragora_cp.store.connection import connect
+from aragora_cp.store.queues import QueueStore
 from aragora_cp.store.sweeps import SweepStore
 from aragora_cp.store.tasks import TaskStore
 from aragora_cp.store.tokens import TokenStore
@@ -41,6 +42,10 @@ class ControlPlane:
     workspaces: Workspaces
     audit: AuditTrail
     waiter: Waiter
+
+    @property
+    def queues(self) -> QueueStore:
+        return QueueStore(self.client, self.config)
 
     def monitor(self) -> Monitor:
         """Raises ConfigError when the key that is to sign the audit trail cannot be read."""
