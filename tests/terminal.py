@@ -64,11 +64,17 @@ class Terminal:
         self._read()
         return status
 
+    def hang_up(self) -> None:
+        """The window is closed."""
+        os.close(self._ours)
+        self._ours = -1
+
     def close(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
-        os.close(self._ours)
+        if self._ours >= 0:
+            os.close(self._ours)
 
     def _read(self) -> None:
         with contextlib.suppress(OSError):  # nobody writes any more

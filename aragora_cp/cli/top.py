@@ -91,7 +91,11 @@ def _keys() -> Iterator[Callable[[float], str]]:
 
     def pressed(seconds: float) -> str:
         ready, _, _ = select.select([keyboard], [], [], seconds)
-        return os.read(keyboard, 1).decode("latin-1") if ready else ""
+        if not ready:
+            return ""
+        with contextlib.suppress(OSError):
+            return os.read(keyboard, 1).decode("latin-1") or _END[0]
+        return _END[0]  # the terminal has gone
 
     tty.setcbreak(keyboard)
     try:

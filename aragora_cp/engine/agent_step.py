@@ -68,6 +68,12 @@ def _become_agent(app: Celery, host: AgentHost, worker: Any, conf: Any, options:
     worker.hostname = agent_node(spec.handle)
     conf.worker_concurrency = spec.concurrency
     options["concurrency"] = spec.concurrency
+    # For people: Flower shows a worker's settings.
+    conf.aragora_agent = {
+        "capabilities": list(spec.capabilities),
+        "model": spec.model,
+        "pool": spec.workspace or "shared",
+    }
     on_rabbitmq = str(conf.broker_url).startswith("amqp")
     lanes = (lane_name(spec.workspace or "shared", spec.capabilities), agent_lane(spec.handle))
     conf.task_queues = [lane_queue(lane, on_rabbitmq=on_rabbitmq) for lane in lanes]

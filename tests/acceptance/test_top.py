@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from aragora_cp.model import AgentSpec
 from tests.faults.world import World
 from tests.terminal import Terminal
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
 
@@ -67,9 +69,10 @@ def test_it_lives_follows_the_size_and_ends_by_a_key(world: World, watch: Callab
     terminal.until("pending 4")
 
     terminal.resize(80, 24)
-    narrow = terminal.until("capabilities\npainter-1")
-    assert "brush" not in narrow
-    assert max(map(len, narrow.splitlines())) <= 80
+    eventually(lambda: "painter-1" in terminal.text and "brush" not in terminal.text, 10, "it is drawn for 80 columns")
+    lines = terminal.text.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any(re.fullmatch(r"painter-1 +IDLE +closed +0/2 +\S+ +0 +paint", line) for line in lines), lines
 
     terminal.type("x")  # says nothing to it
     assert terminal.process.poll() is None
@@ -101,6 +104,13 @@ def test_it_says_when_the_control_plane_is_gone_and_goes_on(
     assert "painter-1" in terminal.until("cannot reach")
     terminal.type("q")
     assert terminal.ended() == 0
+
+
+def test_it_ends_with_its_terminal(watch: Callable[[int, int], Terminal]) -> None:
+    terminal = watch(80, 24)
+    terminal.until("painter-1")
+    terminal.hang_up()
+    assert terminal.process.wait(10) is not None
 
 
 def test_without_a_terminal_it_prints_once(env: dict[str, str]) -> None:
