@@ -26,6 +26,7 @@ from aragora_cp.scheduler import TaskScheduler
 from aragora_cp.store.codec import NotJson, dumps
 from aragora_cp.store.inspection import Inspector
 from aragora_cp.store.vault import MOST_WORKSPACES, Vault
+from aragora_cp.telemetry import subject
 from aragora_cp.tenancy.scopes import require_agent
 from aragora_cp.tenancy.tokens import check_token
 from aragora_cp.wiring import ControlPlane, build
@@ -145,13 +146,7 @@ class LocalAgentHost:
             )
         payload = _validated(handler, task.payload)
         context = Context(self._parts(), self.spec, claim, interrupted)
-        with structlog.contextvars.bound_contextvars(
-            task_id=task.task_id,
-            workspace=task.workspace,
-            attempt=claim.hold.attempt,
-            agent_id=self.spec.agent_id,
-            correlation_id=task.correlation_id,
-        ):
+        with subject.about(claim.hold, task.correlation_id, agent_id=self.spec.agent_id):
             result = handler.function(payload, context)
             if inspect.isawaitable(result):
                 result = asyncio.run(_awaited(result))

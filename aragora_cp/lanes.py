@@ -21,6 +21,7 @@ RESERVED_WORKSPACES = frozenset({SHARED_POOL, "agent"})
 CAPABILITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 TASK_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 AGENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+TASK_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 WORKSPACE = re.compile(r"[a-z0-9-]{1,63}")
 
 _LONGEST_SLUG = 80

@@ -24,6 +24,7 @@ from aragora_cp.store.facts import FactStore
 from aragora_cp.store.flags import FlagStore
 from aragora_cp.store.limits import LimitStore
 from aragora_cp.store.prices import PriceStore
+from aragora_cp.store.queues import QueueStore
 from aragora_cp.store.sweeps import SweepStore
 from aragora_cp.store.tasks import TaskStore
 from aragora_cp.store.tokens import TokenStore
@@ -54,6 +55,10 @@ class ControlPlane:
     prices: PriceStore
     pricing: Pricing
     waiter: Waiter
+
+    @property
+    def queues(self) -> QueueStore:
+        return QueueStore(self.client, self.config)
 
     def monitor(self) -> Monitor:
         """Raises ConfigError when the key that is to sign the audit trail cannot be read."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-import structlog
 from flask import Flask, current_app, g, request
 
 from aragora_cp.api.bodies import ENVELOPE_BYTES, payload_limit
 from aragora_cp.api.services import services
+from aragora_cp.api.tracing import say
 from aragora_cp.errors import Refused
 from aragora_cp.model import Role
 from aragora_cp.tenancy.roles import require
@@ -73,5 +73,5 @@ def _let_in() -> None:
     tenant = parts.tenancy.enter(request.headers, g.correlation_id, source=caller_address())
     g.tenant = tenant
     request.max_content_length = payload_limit() + ENVELOPE_BYTES
-    g.bound |= structlog.contextvars.bind_contextvars(workspace=tenant.workspace, token_id=tenant.caller.token_id)
+    say(workspace=tenant.workspace, token_id=tenant.caller.token_id)
     require(tenant.caller, needed)

@@ -113,3 +113,5 @@ class _QuietLogger(Logger):
         self.cfg = cfg
         self.error_log = logging.getLogger("gunicorn.error")
         self.access_log = logging.getLogger("gunicorn.access")
+        for log in (self.error_log, self.access_log):
+            log.propagate = True  # gunicorn has just turned it off

@@ -22,6 +22,7 @@ from aragora_cp.api.schemas.tasks import (
 )
 from aragora_cp.api.services import services, tenant
 from aragora_cp.api.submission import new_task
+from aragora_cp.api.tracing import say
 from aragora_cp.api.views import explanation_view, listed_task_view, page_view, task_view
 from aragora_cp.api.waits import LONGEST
 from aragora_cp.errors import (
@@ -36,14 +37,14 @@ from aragora_cp.errors import (
     PayloadTooLarge,
     QuotaExceeded,
 )
+from aragora_cp.lanes import TASK_ID
 from aragora_cp.model import NewTask, Role
 from aragora_cp.registry import AgentRegistry
 from aragora_cp.tenancy.roles import READS_PAYLOADS, allows
 
 blueprint = Resource("tasks", __name__)
 
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_CURSOR = re.compile(rf"[0-9]{{1,16}}-{_UUID.pattern}")
+_CURSOR = re.compile(rf"[0-9]{{1,16}}-{TASK_ID.pattern}")
 _PREFERENCE = re.compile(r"wait\s*=\s*\"?([0-9]{1,9})\"?", re.IGNORECASE)
 
 _IDEMPOTENCY_KEY = {
@@ -69,7 +70,7 @@ _PREFER = {
 
 def known_form(task_id: str) -> str:
     """`task_id`, when a task could have it. Raises NotFound: what is no id names no task."""
-    if not _UUID.fullmatch(task_id):
+    if not TASK_ID.fullmatch(task_id):
         raise NotFound(f"there is no task {task_id[:64]!r}")
     return task_id
 
@@ -109,6 +110,7 @@ def submit_task(body: dict[str, Any]) -> Response:
     if new.agent_id is not None:
         new = _for_agent(new, plane.registry)
     done = plane.scheduler.admit(new)
+    say(task_id=done.task.task_id)
     headers = {"Location": url_for("tasks.get_task", task_id=done.task.task_id), **limit_headers(done.rate_limits)}
     # Whichever task answers, its payload is the one that was sent.
     view = task_view(done.task) | {"payload": body["payload"]}

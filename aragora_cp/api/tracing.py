@@ -8,6 +8,7 @@ import time
 import structlog
 from flask import Flask, Response, g, request
 
+from aragora_cp.lanes import TASK_ID
 from aragora_cp.tenancy.correlation import correlation_id
 
 log = logging.getLogger("aragora_cp.api")
@@ -24,6 +25,15 @@ def _begin() -> None:
     g.started = time.perf_counter()
     g.correlation_id = correlation_id(request.headers)
     g.bound = dict(structlog.contextvars.bind_contextvars(correlation_id=g.correlation_id))
+    named = (request.view_args or {}).get("task_id", "")
+    if TASK_ID.fullmatch(named):  # anything else may be what a person typed
+        say(task_id=named)
+
+
+def say(**fields: str) -> None:
+    """Put `fields` on every further line of the present request."""
+    for name, token in structlog.contextvars.bind_contextvars(**fields).items():
+        g.bound.setdefault(name, token)
 
 
 def _finish(response: Response) -> Response:

@@ -23,6 +23,8 @@ COMMANDS = (
     "doctor",
     "tasks",
     "agents",
+    "queues",
+    "top",
     "workspaces",
     "limits",
     "budgets",

@@ -24,6 +24,7 @@ from aragora_cp.errors import AragoraError, NotFound, StaleAttempt, StaleSession
 from aragora_cp.lanes import agent_lane, lane_name
 from aragora_cp.model import Beat
 from aragora_cp.ports import AgentHost
+from aragora_cp.telemetry.subject import always_say
 
 log = logging.getLogger(__name__)
 
@@ -63,9 +64,16 @@ def _become_agent(app: Celery, host: AgentHost, worker: Any, conf: Any, options:
     except AragoraError as error:
         raise SystemExit(f"aragora-cp worker: {error}") from error
     spec = host.spec
+    always_say(agent_id=spec.agent_id)
     worker.hostname = agent_node(spec.handle)
     conf.worker_concurrency = spec.concurrency
     options["concurrency"] = spec.concurrency
+    # For people: Flower shows a worker's settings.
+    conf.aragora_agent = {
+        "capabilities": list(spec.capabilities),
+        "model": spec.model,
+        "pool": spec.workspace or "shared",
+    }
     on_rabbitmq = str(conf.broker_url).startswith("amqp")
     lanes = (lane_name(spec.workspace or "shared", spec.capabilities), agent_lane(spec.handle))
     conf.task_queues = [lane_queue(lane, on_rabbitmq=on_rabbitmq) for lane in lanes]
@@ -103,7 +111,7 @@ class AgentStep(bootsteps.StartStopStep):
         signal.signal(signal.SIGTERM, self._on_term)
         signal.signal(signal.SIGINT, self._on_term)
         self._timer = consumer.timer.call_repeatedly(LOOK_EVERY, self._look)
-        log.info("agent ready", extra={"agent_id": self._host.spec.agent_id, "lane": self._queues()[0]})
+        log.info("agent ready", extra={"lane": self._queues()[0]})
 
     def stop(self, consumer: Any) -> None:
         if self._timer is not None:
@@ -200,7 +208,8 @@ class AgentStep(bootsteps.StartStopStep):
                 request.stuck = overdue
             elif overdue:
                 # The parent has not heard the end of this attempt, so the child holds it and no other.
-                log.warning("child killed: its attempt did not stop", extra={"task_id": request.hold.task_id})
+                with request.about():
+                    log.warning("child killed: its attempt did not stop")
                 self._kill(request)
             else:
                 stop_attempt(request.hold.lease, request.worker_pid)
@@ -212,10 +221,11 @@ class AgentStep(bootsteps.StartStopStep):
         for request in requests:
             limit = request.time_limits[1]
             if limit and request.stop_at is None and request.time_start and time.time() - request.time_start > limit:
-                log.warning("attempt fenced off: over its time limit", extra={"task_id": request.hold.task_id})
-                self._consumer.app.backend.store_result(
-                    request.id, TimeLimitExceeded(limit), states.FAILURE, request=request._context
-                )
+                with request.about():
+                    log.warning("attempt fenced off: over its time limit")
+                    self._consumer.app.backend.store_result(
+                        request.id, TimeLimitExceeded(limit), states.FAILURE, request=request._context
+                    )
                 self.cancel(request)
         if requests and sum(request.stuck for request in requests) >= self._host.spec.concurrency:
             log.error("every slot is stuck; ending this process")
@@ -271,10 +281,11 @@ class AgentStep(bootsteps.StartStopStep):
         if left and time.monotonic() < (self._stop_by or 0):
             return
         for request in left:
-            try:
-                self._host.scheduler.hand_back(request.hold)
-            except (StaleAttempt, NotFound, StoreUnavailable):
-                log.debug("not handed back", extra={"task_id": request.hold.task_id})
+            with request.about():
+                try:
+                    self._host.scheduler.hand_back(request.hold)
+                except (StaleAttempt, NotFound, StoreUnavailable):
+                    log.debug("not handed back")
             if self._child(request):
                 self._kill(request)
         if left:

@@ -6,6 +6,7 @@ import sys
 import warnings
 from typing import Any
 
+from billiard.util import get_logger as billiard_logger
 from celery import Celery
 from celery.exceptions import SecurityWarning
 from celery.signals import setup_logging
@@ -15,6 +16,9 @@ from aragora_cp.telemetry.logs import configure_logging
 
 #: The one Celery task. What it does is in the record; Flower shows the task's type, which travels as its shadow name.
 TASK_NAME = "aragora_cp.run"
+
+#: Under it a ticket carries the correlation id; the name `correlation_id` is Celery's own, for the task's id.
+CORRELATION_HEADER = "aragora_correlation_id"
 
 #: Celery's four default priority steps on Redis, where 0 is first. RabbitMQ's 9 is first.
 PRIORITY_STEPS = (0, 3, 6, 9)
@@ -99,6 +103,7 @@ def make_app(config: ControlPlaneConfig, *, backend: type | str = "disabled://")
 
     @setup_logging.connect(weak=False)
     def _logging(**_: Any) -> None:
+        billiard_logger()  # which would otherwise take its lines out of ours when it first has one
         configure_logging(config, process="agent")
 
     return app

@@ -15,6 +15,7 @@ from celery.backends.base import Backend, SyncBackendMixin
 from aragora_cp.errors import NotFound, StaleAttempt, StoreUnavailable
 from aragora_cp.model import Claim, ErrorCode, Failure, Hold, TaskStatus
 from aragora_cp.ports import AgentHost
+from aragora_cp.telemetry import subject
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +114,7 @@ class SchedulerBackend(SyncBackendMixin, Backend):
                 return _fenced(hold, report)()
             except StoreUnavailable:
                 if time.monotonic() >= give_up:
-                    log.error("outcome not reported: the store stayed away", extra={"task_id": hold.task_id})  # noqa: TRY400
+                    log.error("outcome not reported: the store stayed away")  # noqa: TRY400
                     return None
             time.sleep(pause)
             pause = min(pause * 2, 2.0)
@@ -121,10 +122,11 @@ class SchedulerBackend(SyncBackendMixin, Backend):
 
 def _fenced(hold: Hold, report: Callable[[], None]) -> Callable[[], None]:
     def run() -> None:
-        try:
-            report()
-        except (StaleAttempt, NotFound):
-            log.warning("outcome refused: the attempt is not ours any more", extra={"task_id": hold.task_id})
+        with subject.about(hold):
+            try:
+                report()
+            except (StaleAttempt, NotFound):
+                log.warning("outcome refused: the attempt is not ours any more")
 
     return run
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import secrets
+from contextlib import AbstractContextManager
 from typing import Any
 
 from celery.exceptions import Ignore, InvalidTaskError
 from celery.worker.request import Request
 
+from aragora_cp.engine.app import CORRELATION_HEADER
 from aragora_cp.engine.interrupt import LEASE_LENGTH
 from aragora_cp.model import Hold
+from aragora_cp.telemetry import subject
 
 
 class Outcomes:
@@ -46,6 +49,10 @@ class AgentRequest(Request):
         # The child finds it on its task's request.
         self._request_dict["lease"] = self.hold.lease
 
+    def about(self) -> AbstractContextManager[None]:
+        """Lines within, Celery's own too, are about this attempt."""
+        return subject.about(self.hold, str(self._request_dict.get(CORRELATION_HEADER, "")))
+
     def acknowledge(self) -> None:
         if not self.ended:
             outcomes.completed += 1
@@ -61,14 +68,16 @@ class AgentRequest(Request):
         if not ignored and not self.ended:
             outcomes.failed += 1
         self._end()
-        return super().on_failure(exc_info, *args, **kwargs)
+        with self.about():
+            return super().on_failure(exc_info, *args, **kwargs)
 
     def on_timeout(self, soft: bool, timeout: float) -> Any:
         if not soft:
             if not self.ended:
                 outcomes.failed += 1
             self._end()
-        return super().on_timeout(soft, timeout)
+        with self.about():
+            return super().on_timeout(soft, timeout)
 
     def _end(self) -> None:
         self.ended = True

@@ -10,8 +10,9 @@ from typing import Any, NoReturn
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery import Celery, Task
 from celery.exceptions import Ignore, Retry
+from celery.signals import task_postrun
 
-from aragora_cp.engine.app import TASK_NAME
+from aragora_cp.engine.app import CORRELATION_HEADER, TASK_NAME
 from aragora_cp.engine.interrupt import stoppable, was_stopped
 from aragora_cp.errors import (
     AttemptFailed,
@@ -24,6 +25,7 @@ from aragora_cp.errors import (
 )
 from aragora_cp.model import Claim, ErrorCode, Failure, Hold
 from aragora_cp.ports import AgentHost
+from aragora_cp.telemetry import subject
 
 log = logging.getLogger(__name__)
 
@@ -57,14 +59,15 @@ class AgentTask(Task):
     def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
         """Claim the attempt; raises Ignore when there is nothing to claim, and the ticket has served its purpose."""
         hold = Hold(args[0], args[1], args[2], self.request.lease)
+        subject.begin(hold, self.request.get(CORRELATION_HEADER) or "")
         try:
             claim = self.host.scheduler.claim(hold, self.host.spec)
         except StoreUnavailable:
             # The monitor sends another ticket when the store is back.
-            log.warning("ticket dropped: the store is away", extra={"task_id": task_id})
+            log.warning("ticket dropped: the store is away")
             raise Ignore from None
         if isinstance(claim, str):
-            log.info("ticket dropped", extra={"task_id": task_id, "attempt": hold.attempt, "reason": claim})
+            log.info("ticket dropped", extra={"reason": claim})
             raise Ignore
         self.request.claim = claim
 
@@ -81,7 +84,7 @@ class AgentTask(Task):
             self._hand_back(claim.hold, aside.task_ids)
             raise Ignore from None
         except (TaskCancelled, StaleAttempt):
-            log.info("attempt given up: cancelled, or no longer ours", extra={"task_id": task_id, "attempt": attempt})
+            log.info("attempt given up: cancelled, or no longer ours")
             raise Ignore from None
         except BaseException as error:
             _end_stray_fork(process)
@@ -89,7 +92,7 @@ class AgentTask(Task):
                 raise
             failure = failure_of(error)
             level = logging.INFO if isinstance(error, AttemptFailed | RejectTask) else logging.WARNING
-            log.log(level, "attempt failed", exc_info=error, extra={"task_id": task_id, "code": failure.code.value})
+            log.log(level, "attempt failed", exc_info=error, extra={"code": failure.code.value})
         self._end(failure, claim)
 
     def retry(self, *args: Any, **kwargs: Any) -> NoReturn:
@@ -108,7 +111,7 @@ class AgentTask(Task):
         try:
             self.host.scheduler.hand_back(hold, awaits=awaits)
         except StaleAttempt:
-            log.info("attempt no longer ours", extra={"task_id": hold.task_id})
+            log.info("attempt no longer ours")
 
 
 def failure_of(error: BaseException) -> Failure:
@@ -151,3 +154,9 @@ def register_task(app: Celery, host: AgentHost) -> None:
     """Make `app` able to run tasks for `host`."""
     task = app.register_task(AgentTask())
     task.host = host
+    task_postrun.connect(_after, sender=task, weak=False)
+
+
+def _after(**_: Any) -> None:
+    """Celery has reported the attempt and said what it had to say of it."""
+    subject.end()

@@ -13,7 +13,7 @@ from kombu import Exchange, Queue
 from kombu.exceptions import ChannelError
 from kombu.pools import ProducerPool
 
-from aragora_cp.engine.app import PRIORITY_STEPS, TASK_NAME
+from aragora_cp.engine.app import CORRELATION_HEADER, PRIORITY_STEPS, TASK_NAME
 from aragora_cp.errors import BrokerUnavailable
 from aragora_cp.lanes import queue_name
 from aragora_cp.model import Priority, Ticket
@@ -63,6 +63,7 @@ class CeleryBroker:
                     self._message(ticket),
                     queue=self._queue(ticket.lane),
                     priority=celery_priority(ticket.priority, on_rabbitmq=self._on_rabbitmq),
+                    headers={CORRELATION_HEADER: ticket.correlation_id} if ticket.correlation_id else None,
                     retry=True,
                     retry_policy=_RETRY,
                 )
@@ -129,7 +130,6 @@ class CeleryBroker:
             time_limit=ticket.timeout + self._app.conf.aragora_kill_grace,
             argsrepr=f"workspace={ticket.workspace} attempt={ticket.attempt}",
             kwargsrepr="",
-            headers={"correlation_id": ticket.correlation_id} if ticket.correlation_id else None,
         )
 
     def _queue(self, lane: str) -> Queue:

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 import threading
 from types import TracebackType
-from typing import TextIO
+from typing import Any, TextIO
 
 import structlog
 from structlog.types import EventDict, Processor, WrappedLogger
 
 from aragora_cp.config import ControlPlaneConfig
-from aragora_cp.telemetry.redaction import HIDDEN, error_report, is_secret, redacted
+from aragora_cp.telemetry.redaction import HIDDEN, error_report, is_secret, places_of, redacted
+from aragora_cp.telemetry.subject import always_said
 
 #: Libraries that come with handlers of their own, or say more than anyone reads at INFO.
 _QUIETER = {
@@ -37,12 +39,14 @@ _QUIETER = {
 }
 #: Whose lines quote what a task was given or gave, after the first colon.
 _QUOTING = ("celery.app.trace", "celery.worker.request")
+_QUOTED_REQUEST = re.compile(r"^(Invalid request from ip=[^ ]+?|Error handling request)(?=:? ).*", re.DOTALL)
 _OWN_HANDLERS = (
     "celery",
     "celery.task",
     "celery.redirected",
     "gunicorn.error",
     "gunicorn.access",
+    "multiprocessing",
     "werkzeug",
     "flower",
 )
@@ -70,11 +74,11 @@ def configure_logging(config: ControlPlaneConfig, *, process: str, stream: TextI
     handler = logging.StreamHandler(out)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[structlog.stdlib.ExtraAdder(), *common, _plain_celery],
+            foreign_pre_chain=[structlog.stdlib.ExtraAdder(), *common, _plain_celery, _plain_gunicorn],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 _report_errors,
-                _redact,
+                _Redacted(config),
                 *rendering,
             ],
         )
@@ -105,13 +109,15 @@ def configure_logging(config: ControlPlaneConfig, *, process: str, stream: TextI
 
 
 class _Named:
-    """Puts the process's name on a line."""
+    """Puts the process's name on a line, and what it always says."""
 
     def __init__(self, process: str) -> None:
         self._process = process
 
     def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         event["process"] = self._process
+        for name, value in always_said().items():
+            event.setdefault(name, value)
         return event
 
 
@@ -124,12 +130,20 @@ def _plain_celery(_logger: WrappedLogger, _method: str, event: EventDict) -> Eve
     return event
 
 
+def _plain_gunicorn(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """gunicorn quotes what it could not read or answer, the query and headers included: keep what comes before it."""
+    if event["_record"].name == "gunicorn.error":
+        event["event"] = _QUOTED_REQUEST.sub(r"\1", str(event["event"]))
+    return event
+
+
 def _report_errors(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     given = event.pop("exc_info", None)
     event.pop("stack_info", None)
     if given is True:
         given = sys.exc_info()
     error = given[1] if isinstance(given, tuple) else given
+    error = getattr(error, "exc", error)  # as billiard wraps what comes from a child
     if isinstance(error, BaseException):
         said = str(error)
         for quote in (repr(error), said if len(said) > 3 else ""):
@@ -140,11 +154,25 @@ def _report_errors(_logger: WrappedLogger, _method: str, event: EventDict) -> Ev
     return event
 
 
-def _redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    return {
-        name: value if name.startswith("_") else HIDDEN if is_secret(name) else redacted(value)
-        for name, value in event.items()
-    }
+class _Redacted:
+    """Takes secrets out of a line, and where the store and the broker are."""
+
+    def __init__(self, config: ControlPlaneConfig) -> None:
+        self._places = places_of((config.redis_url, config.effective_broker_url))
+
+    def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        shown = {
+            name: value if name.startswith("_") else HIDDEN if is_secret(name) else redacted(value)
+            for name, value in event.items()
+        }
+        return {name: self._without_places(value) for name, value in shown.items()}
+
+    def _without_places(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self._places.sub(HIDDEN, value)
+        if isinstance(value, list):
+            return [self._without_places(each) for each in value]
+        return value
 
 
 def _to_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any
+from urllib.parse import urlsplit
 
 #: Fields whose values are dropped, whatever they are. Compared in lower case, with - as _.
 SECRET_FIELDS = frozenset(
@@ -19,7 +20,11 @@ HIDDEN = "[hidden]"
 
 _TOKEN = re.compile(r"\bacp_([A-Za-z0-9-]+)_[A-Za-z0-9_-]+")
 _CREDENTIALS = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]*://)[^\s/@]*:[^\s/@]*@", re.IGNORECASE)
+#: Where a store or a broker is, whatever stands behind it.
+_SERVER_URL = re.compile(r"\b((?:rediss?|valkeys?|amqps?|unix)(?:\+[a-z]+)?):/\S*", re.IGNORECASE)
 _BEARER = re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9._~+/=-]+", re.IGNORECASE)
+
+_PORTS = {"amqp": 5672, "amqps": 5671}
 
 #: How deep a field is looked into; what lies deeper is dropped.
 _DEEPEST = 4
@@ -28,10 +33,12 @@ _FRAMES = 6
 
 
 def redacted(value: Any, *, depth: int = 0) -> Any:
-    """`value` without secrets: SECRET_FIELDS at any depth, tokens, and the credentials in URLs and headers."""
+    """`value` without secrets: SECRET_FIELDS at any depth, tokens, the credentials in URLs and headers,
+    and the addresses of stores and brokers that are given as URLs."""
     if isinstance(value, str):
         value = value.encode("utf-8", "backslashreplace").decode()  # a lone surrogate cannot be written out
         text = _TOKEN.sub(rf"acp_\1_{HIDDEN}", value)
+        text = _SERVER_URL.sub(rf"\1://{HIDDEN}", text)
         return _BEARER.sub(rf"\1 {HIDDEN}", _CREDENTIALS.sub(rf"\g<scheme>{HIDDEN}@", text))
     if value is None or isinstance(value, bool | int | float):
         return value
@@ -51,6 +58,20 @@ def redacted(value: Any, *, depth: int = 0) -> Any:
 def is_secret(field: Any) -> bool:
     """Whether a field of that name is dropped."""
     return str(field).lower().replace("-", "_") in SECRET_FIELDS
+
+
+def places_of(urls: Iterable[str]) -> re.Pattern[str]:
+    """Finds the servers that `urls` name where they are not written as URLs: drivers say ``host:port``, or the path of
+    a socket. Without any it finds nothing."""
+    found = set()
+    for url in filter(None, urls):
+        parts = urlsplit(url)
+        if parts.hostname is None:
+            found.add(re.escape(parts.path))
+            continue
+        port = parts.port or _PORTS.get(parts.scheme, 6379)
+        found.add(rf"\[?{re.escape(parts.hostname)}\]?:{port}\b")
+    return re.compile("|".join(sorted(found)) or "(?!)", re.IGNORECASE)
 
 
 def error_report(error: BaseException) -> dict[str, Any]:

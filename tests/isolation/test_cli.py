@@ -44,6 +44,8 @@ VERBS: Mapping[str, Sequence[str]] = {
     "tasks list": ["", "--json", f"--agent {AGENT}", f"--type {TASK_TYPE}"],
     "agents list": ["", "--json", f"--capability {CAPABILITY}"],
     "agents show": [AGENT],
+    "queues": ["", "--json"],
+    "top": ["--json"],
     "audit list": ["", "--json", "--platform", f"--actor agent:{AGENT}"],
     "audit export": ["", "--format csv", "--platform"],
     "audit verify": ["", "--json"],

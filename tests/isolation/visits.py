@@ -168,6 +168,7 @@ VISITS: Mapping[str, Visits] = {
     "fail_task": _reports(message="mine", retryable=False),
     "report_progress": _reports(percent=99, message="mine"),
     "register_agent": _registrations,
+    "list_queues": _anything,
     "list_agents": _agent_lists,
     "get_agent": _their_agents(),
     "heartbeat": _heartbeats,

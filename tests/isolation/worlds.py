@@ -30,7 +30,7 @@ _HEX = re.compile(r"\b(?:[0-9a-f]{64}|[0-9a-f]{32}|[0-9a-f]{16})\b|\b\d{13}-\d+\
 _TOKEN = re.compile(r"acp_[0-9a-f]{16}_\w+")
 #: Noted later, by another thread.
 _USED = re.compile(r'("last_used_at":\s*)(?:null|"<time>")')
-_DURATION = re.compile(r'("duration_ms":\s*)[\d.]+')
+_DURATION = re.compile(r'("(?:duration_ms|oldest_wait)":\s*)[\d.]+|()\b\d+\.\d (?:s|min)\b')
 #: Of the transport, or of this one request.
 _UNTOLD_HEADERS = frozenset({"Date", "X-Correlation-ID", "traceparent", "Content-Length"})
 

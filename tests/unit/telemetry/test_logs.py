@@ -108,8 +108,11 @@ def test_secret_fields_are_dropped_at_any_depth(lines: Logged, field: str) -> No
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("redis://:do-not-show@10.0.0.1:6379/0", "redis://[hidden]@10.0.0.1:6379/0"),
-        ("at amqps://me:do-not-show@host//v", "at amqps://[hidden]@host//v"),
+        ("redis://:do-not-show@10.0.0.1:6379/0", "redis://[hidden]"),
+        ("at amqps://me:do-not-show@host//v", "at amqps://[hidden]"),
+        ("Cannot connect to redis://localhost:6379//: refused", "Cannot connect to redis://[hidden] refused"),
+        ("Error 111 connecting to localhost:6379. Refused.", "Error 111 connecting to [hidden]. Refused."),
+        ("no socket at unix:///run/valkey.sock", "no socket at unix://[hidden]"),
         ("token acp_0f3a_do-not-show refused", "token acp_0f3a_[hidden] refused"),
         ("Authorization: Bearer do-not-show", "Authorization: Bearer [hidden]"),
         ("http://127.0.0.1:8080/docs", "http://127.0.0.1:8080/docs"),
