@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from aragora_cp.store.keys import FLEET_KEYS, TRAIL_KEYS, WORKSPACE_KEYS, fleet_keys, workspace_keys
+from aragora_cp.store.keys import COMMON_KEYS, FLEET_KEYS, TRAIL_KEYS, WORKSPACE_KEYS, fleet_keys, workspace_keys
 
 #: The scope of shared agents is called `*`, which in a pattern means itself only behind a backslash.
 _SHARED_SCOPE = "\\*"
+#: What people and the monitor write, and the scripts of agents do not.
+_SETTLED = ("workspace", "budgets", "flags", "prices")
 #: Hashes, sets and strings that hold the state of tasks, and nothing else of a workspace.
-_OF_TASKS = tuple(name for name in WORKSPACE_KEYS if name not in {*TRAIL_KEYS, "workspace", "keys", "events", "done"})
+_OF_TASKS = tuple(
+    name for name in WORKSPACE_KEYS if name not in {*COMMON_KEYS, *_SETTLED, "taken_over", "keys", "events", "done"}
+)
 
 #: What every connection does: keyless commands. Of CLIENT all that is about the connection itself, by what is left out:
 #: a server refuses a rule with a name that it does not know, and not every one knows `client|setinfo`. Tracking would
@@ -24,7 +28,8 @@ EVERYONE = (
     *("-client|kill", "-client|list", "-client|pause", "-client|unpause", "-client|unblock", "-client|no-evict"),
 )
 _TASK_COMMANDS = (
-    *("exists", "del", "get", "set", "incr", "hget", "hmget", "hgetall", "hset", "hincrby", "hdel"),
+    *("exists", "del", "get", "set", "incr", "pexpire", "persist"),
+    *("hget", "hmget", "hgetall", "hset", "hincrby", "hdel", "hexists", "hlen"),
     *("sadd", "srem", "smembers", "zadd", "zrem", "zcard", "zrange", "zscore"),
 )
 
@@ -56,7 +61,8 @@ def agent_grants(prefix: str, workspace: str | None) -> list[Grant]:
         Grant(_TASK_COMMANDS, tuple(_patterns(own.root, WORKSPACE_KEYS, _OF_TASKS))),
         Grant(("xadd",), (own("events"), own("audit"), fleet("audit")), of_keys="W"),
         *_counted_refusals(own("refused"), fleet("refused")),
-        Grant(("hget", "hmget", "hgetall"), (own("workspace"),), of_keys="R"),
+        Grant(("hget", "hmget", "hgetall"), tuple(own(name) for name in _SETTLED), of_keys="R"),
+        Grant(("hgetall",), (fleet("flags"), fleet("prices")), of_keys="R"),
         Grant(("hget", "hgetall", "hset", "hsetnx"), (own("keys"),)),
         Grant(("publish", "subscribe", "unsubscribe"), channels=tuple(_patterns(own.root, WORKSPACE_KEYS, ("done",)))),
         # Its own record, and its part of what is counted of the whole fleet.
