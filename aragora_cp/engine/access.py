@@ -61,7 +61,7 @@ def _mailbox(config: ControlPlaneConfig, *, listens: bool = True) -> list[Grant]
     return [
         Grant(words, channels=(_channel(config, _CONTROL),)),
         # kombu's scripts, which keep the bindings of its mailboxes alive and sweep those of the dead.
-        Grant(("script|load",)),
+        Grant(("script|load", "script|exists")),
         Grant(
             ("evalsha", "@set", "@sortedset", "exists", "del", "pexpire", "pexpireat", "pttl", "persist", "time"),
             tuple(config.key_prefix + name for name in ("_kombu.binding.*", "_kombu.binding_*")),

@@ -49,6 +49,7 @@ NEEDED = {
     "delete_flag": Role.OPERATOR,
     "roll_back_flag": Role.OPERATOR,
     "evaluate_flag": Role.OPERATOR,
+    "list_queues": Role.VIEWER,
     "list_limits": Role.OPERATOR,
     "put_budget": Role.OPERATOR,
     "list_budgets": Role.OPERATOR,

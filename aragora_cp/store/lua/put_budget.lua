@@ -7,7 +7,6 @@
 local name, text, by_platform = ARGV[1], ARGV[2], ARGV[4] == '1'
 local known, new = redis.call('HGET', K.budgets(), name), cjson.decode(text)
 local old = known and cjson.decode(known)
-if old then old.name = name end
 if old and old.owner == 'platform' and not by_platform then
   refuse(CALLED_BY, 'budget.put', name, 'forbidden', CALLED_AS)
   return {'platforms'}
@@ -18,6 +17,7 @@ if not known and redis.call('HLEN', K.budgets()) >= tonumber(ARGV[5]) then
 end
 local same = old and old.period == new.period and old.span == new.span and old.zone == new.zone
   and old.scope == new.scope and old.value == new.value
+if old then old.name = name end
 new.name, new.gen = name, same and old.gen or ARGV[3]
 -- The generation goes into the text, not through the encoder: that changes large numbers.
 local stored = '{"gen":' .. cjson.encode(new.gen) .. ',' .. string.sub(text, 2)
