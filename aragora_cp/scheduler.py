@@ -31,6 +31,7 @@ from aragora_cp.lanes import SHARED_POOL, agent_lane, serves
 from aragora_cp.model import (
     AgentSpec,
     Claim,
+    Decision,
     Failure,
     Hold,
     Lane,
@@ -88,12 +89,15 @@ class TaskScheduler:
 
     # --- callers ---------------------------------------------------------------------------------------------------
 
-    def submit(self, new: NewTask, *, task_id: str | None = None) -> tuple[Task, bool]:
+    def submit(
+        self, new: NewTask, *, task_id: str | None = None, decision: Decision | None = None
+    ) -> tuple[Task, bool]:
         """Admit a task; answers it, and False when an earlier one answers for it (same idempotency key, or a cached
         result). Two round trips: the script, and the ticket to the broker.
 
-        `task_id` makes the submit repeatable: the same id is admitted once. Raises IdempotencyConflict, QuotaExceeded,
-        Conflict for a workspace that is suspended, EncryptionUnavailable.
+        `task_id` makes the submit repeatable: the same id is admitted once. `decision` is what PolicyEngine said: it is
+        kept, and the task is HELD when it demands approval. Raises IdempotencyConflict, QuotaExceeded, Conflict for a
+        workspace that is suspended, EncryptionUnavailable.
         """
         task_id = task_id or self._new_id()
         admission = self._store.submit(
@@ -101,7 +105,8 @@ class TaskScheduler:
             task_id,
             idempotency=idempotency_digests(new, self._store.vault),
             cache_digest=cache_digest(new, self._store.vault),
-            lanes=self._lanes_for(new.workspace, new.required_capabilities, new.agent_id),
+            lanes=self.lanes_for(new.workspace, new.required_capabilities, new.agent_id),
+            decision=decision,
         )
         if admission.outcome == "conflict":
             raise IdempotencyConflict
@@ -111,8 +116,8 @@ class TaskScheduler:
             raise EncryptionUnavailable
         if not admission.task_id:
             raise Conflict(f"the workspace is {admission.outcome}: it takes no tasks")
-        self._send(admission.tickets)
-        task = self._read(new.workspace, admission.task_id, admission.record)
+        self.send(admission.tickets)
+        task = self.read(new.workspace, admission.task_id, admission.record)
         return replace(task, cached=admission.outcome == "cached"), admission.outcome == "created"
 
     def get(self, workspace: str, task_id: str, *, with_payload: bool = False) -> Task:
@@ -120,7 +125,7 @@ class TaskScheduler:
         record = self._store.get(workspace, task_id)
         if record is None:
             raise _no_task(task_id)
-        return self._read(workspace, task_id, record, with_payload=with_payload)
+        return self.read(workspace, task_id, record, with_payload=with_payload)
 
     def list(
         self,
@@ -143,7 +148,7 @@ class TaskScheduler:
         rows, following = self._store.page(
             workspace, status=status, task_type=task_type, agent_id=agent_id, limit=limit, after=after
         )
-        tasks = tuple(self._read(workspace, task_id, record) for task_id, record in rows)
+        tasks = tuple(self.read(workspace, task_id, record) for task_id, record in rows)
         return Page(tasks, f"{following[0]}-{following[1]}" if following else None)
 
     def cancel(self, workspace: str, task_id: str, *, actor: str = "", correlation_id: str = "") -> Task:
@@ -162,19 +167,20 @@ class TaskScheduler:
                 self.cancel(workspace, child, actor=actor, correlation_id=correlation_id)
             except (AlreadyFinal, NotFound):
                 continue
-        return self._read(workspace, task_id, outcome.record)
+        return self.read(workspace, task_id, outcome.record)
 
     def rerun(self, workspace: str, task_id: str, *, actor: str = "", correlation_id: str = "") -> Task:
-        """Run a FAILED or CANCELLED task again, same id, fresh retry allowance. Raises NotFound, Conflict."""
+        """Run a FAILED or CANCELLED task again, same id, fresh retry allowance; one that was held is HELD again.
+        Raises NotFound, Conflict."""
         task = self.get(workspace, task_id)
-        lanes = self._lanes_for(workspace, task.required_capabilities, task.target_agent_id)
+        lanes = self.lanes_for(workspace, task.required_capabilities, task.target_agent_id)
         answer = self._store.rerun(workspace, task_id, actor, correlation_id, lanes)
         if answer.record is None:
             raise _no_task(task_id)
         if answer.word == "conflict":
             raise Conflict(f"only a FAILED or CANCELLED task can run again; this one is {task.status}")
-        self._send(answer.tickets)
-        return self._read(workspace, task_id, answer.record)
+        self.send(answer.tickets)
+        return self.read(workspace, task_id, answer.record)
 
     def statuses(self, workspace: str, task_ids: Sequence[str]) -> builtins.list[TaskStatus | None]:
         """The status of each; None where there is no such task."""
@@ -191,7 +197,7 @@ class TaskScheduler:
         # Whatever ticket it got hold of: an agent that belongs to one workspace serves no other.
         able = lanes if agent.workspace in (None, hold.workspace) else ()
         answer = self._store.claim(hold, agent.agent_id, lanes[0].name, able)
-        self._send(answer.tickets)
+        self.send(answer.tickets)
         if answer.record is None:
             return answer.word
         try:
@@ -202,7 +208,7 @@ class TaskScheduler:
             return self._give_up_unread(hold, agent, lost=not isinstance(error, KeyNotHere))
         return Claim(
             hold=hold,
-            task=self._read(hold.workspace, hold.task_id, answer.record | {"payload": payload}, with_payload=True),
+            task=self.read(hold.workspace, hold.task_id, answer.record | {"payload": payload}, with_payload=True),
             lease_expires_at=int(answer.record["lease_until"]),
             deadline_ms=int(answer.record["deadline"]),
         )
@@ -239,7 +245,7 @@ class TaskScheduler:
         """Take a result (JSON), and what was used since the last report, from the attempt that holds the task; the same
         write again is answered again and counts nothing twice. Raises StaleAttempt, NotFound."""
         answer = self._store.finish(hold, result, agent.agent_id, lanes_of(agent), usage or Usage())
-        self._send(answer.tickets)
+        self.send(answer.tickets)
         return self._answered(hold, answer.word, answer.record)
 
     def fail(self, hold: Hold, failure: Failure, agent_id: str) -> Task:
@@ -251,8 +257,8 @@ class TaskScheduler:
     def hand_back(self, hold: Hold, *, awaits: Sequence[str] = ()) -> None:
         """Give an attempt back without using up a retry. With `awaits` the task runs again when those sub-tasks are
         final, else at once at its old place. Raises StaleAttempt, NotFound."""
-        answer = self._store.hand_back(hold, self._lanes_for(hold.workspace, (), None), awaits)
-        self._send(answer.tickets)
+        answer = self._store.hand_back(hold, self.lanes_for(hold.workspace, (), None), awaits)
+        self.send(answer.tickets)
         if answer.word == "unknown":
             raise _no_task(hold.task_id)
         if answer.word == "stale":
@@ -260,7 +266,8 @@ class TaskScheduler:
 
     # --- inside ----------------------------------------------------------------------------------------------------
 
-    def _lanes_for(self, workspace: str, required: Sequence[str], agent_id: str | None) -> builtins.list[Lane]:
+    def lanes_for(self, workspace: str, required: Sequence[str], agent_id: str | None) -> builtins.list[Lane]:
+        """The lanes whose agents may run such a task; no round trip while the directory's copy is fresh."""
         if agent_id is not None:
             return [Lane(agent_lane(agent_id), workspace, frozenset(required), 1)]
         return [
@@ -269,7 +276,8 @@ class TaskScheduler:
             if lane.slots > 0 and lane.pool in (SHARED_POOL, workspace) and serves(lane.capabilities, required)
         ]
 
-    def _read(self, workspace: str, task_id: str, record: Record, *, with_payload: bool = False) -> Task:
+    def read(self, workspace: str, task_id: str, record: Record, *, with_payload: bool = False) -> Task:
+        """The Task of a record that a script answered."""
         opener = partial(self._store.vault.open, workspace, task_id)
         return read_task(workspace, task_id, record, with_payload=with_payload, opener=opener)
 
@@ -283,7 +291,8 @@ class TaskScheduler:
         self._store.hand_back(hold, (), pause=NO_KEY_PAUSE)
         return "no-key"
 
-    def _send(self, tickets: Sequence[Ticket]) -> None:
+    def send(self, tickets: Sequence[Ticket]) -> None:
+        """Tickets that a script let out, to the broker."""
         if not tickets:
             return
         try:
@@ -299,7 +308,7 @@ class TaskScheduler:
             raise _no_task(hold.task_id)
         if word == "stale":
             raise StaleAttempt
-        return self._read(hold.workspace, hold.task_id, record)
+        return self.read(hold.workspace, hold.task_id, record)
 
 
 def _handle(agent_id: str, record: Record) -> str:

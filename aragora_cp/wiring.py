@@ -6,23 +6,29 @@ from dataclasses import dataclass
 
 import redis
 
+from aragora_cp.approvals import Approvals
 from aragora_cp.audit import AuditTrail
 from aragora_cp.config import ControlPlaneConfig
 from aragora_cp.engine.app import make_app
 from aragora_cp.engine.tickets import CeleryBroker
 from aragora_cp.notary import Notary
+from aragora_cp.policy.engine import PolicyEngine
+from aragora_cp.policy.publishing import PolicyPublisher
 from aragora_cp.ports import TicketBroker
 from aragora_cp.reconciler import Monitor
 from aragora_cp.registry import AgentRegistry
 from aragora_cp.scheduler import TaskScheduler
 from aragora_cp.store.agents import AgentStore
+from aragora_cp.store.approvals import ApprovalStore
 from aragora_cp.store.completions import CompletionFeed
 from aragora_cp.store.connection import connect
+from aragora_cp.store.policies import PolicyStore
 from aragora_cp.store.sweeps import SweepStore
 from aragora_cp.store.tasks import TaskStore
 from aragora_cp.store.tokens import TokenStore
 from aragora_cp.store.trails import TrailStore
 from aragora_cp.store.workspaces import WorkspaceStore
+from aragora_cp.tenancy.cache import FreshCache
 from aragora_cp.tenancy.signing import read_signer
 from aragora_cp.tenancy.workspaces import Workspaces
 from aragora_cp.waiter import Waiter
@@ -41,6 +47,9 @@ class ControlPlane:
     workspaces: Workspaces
     audit: AuditTrail
     waiter: Waiter
+    policy: PolicyEngine
+    policies: PolicyPublisher
+    approvals: Approvals
 
     def monitor(self) -> Monitor:
         """Raises ConfigError when the key that is to sign the audit trail cannot be read."""
@@ -61,14 +70,20 @@ def build(config: ControlPlaneConfig, *, broker: TicketBroker | None = None) -> 
     broker = broker or CeleryBroker(make_app(config))
     tasks = TaskStore(client, config)
     registry = AgentRegistry(AgentStore(client, config, tasks), config)
+    scheduler = TaskScheduler(tasks, broker, registry, config)
+    policies = PolicyStore(client, config)
+    policy = PolicyEngine(policies, FreshCache())
     return ControlPlane(
         config=config,
         client=client,
         broker=broker,
         registry=registry,
-        scheduler=TaskScheduler(tasks, broker, registry, config),
+        scheduler=scheduler,
         tokens=TokenStore(client, config),
         workspaces=Workspaces(WorkspaceStore(client, config)),
         audit=AuditTrail(TrailStore(client, config)),
         waiter=Waiter(lambda: CompletionFeed(config, client)),
+        policy=policy,
+        policies=PolicyPublisher(policies, policy),
+        approvals=Approvals(ApprovalStore(tasks, config.window), scheduler, policy),
     )

@@ -17,7 +17,7 @@ from aragora_cp.cli.output import moment, print_fields, print_json, print_table,
 from aragora_cp.cli.session import LONGEST_WAIT, Session, segment, with_session
 
 _FINAL = ("COMPLETED", "FAILED", "CANCELLED")
-_STATUSES = ("PENDING", "RUNNING", *_FINAL)
+_STATUSES = ("HELD", "PENDING", "RUNNING", *_FINAL)
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="For programs.")
 

@@ -16,8 +16,17 @@ TRAIL_KEYS: Mapping[str, str] = {
     "refused": "refused",  # hash: refusals of this minute, all and by address
 }
 
+#: Policies are kept by workspaces and by the platform.
+POLICY_KEYS: Mapping[str, str] = {
+    "policies": "policies",  # hash: enforce:<name>, shadow:<name> -> the document in force; revision
+    "policy": "policy:{}",  # hash: number -> document, never changed; last, in_force, before
+    "decisions": "decisions",  # stream: what the policy was asked lately, and how it decided
+    "mismatches": "mismatches",  # hash: <policy>@<version> in shadow mode -> decisions it would have made otherwise
+}
+
 WORKSPACE_KEYS: Mapping[str, str] = {
     **TRAIL_KEYS,
+    **POLICY_KEYS,
     "workspace": "workspace",  # hash: the workspace's settings
     "keys": "keys",  # hash: id -> wrapped key, `current` -> id, `digest` -> wrapped key
     "task": "task:{}",  # hash: one record
@@ -30,6 +39,7 @@ WORKSPACE_KEYS: Mapping[str, str] = {
     "running": "running",  # zset by end of lease
     "delayed": "delayed",  # zset by due time: backoff, delay, run_at
     "deadlines": "deadlines",  # zset by end of queue_timeout
+    "held": "held",  # zset by end of the time for approval
     "awaiting": "awaiting:{}",  # set: tasks that a parked task waits for
     "awaited": "awaited:{}",  # set: parked tasks that wait for a task
     "children": "children:{}",  # set: sub-tasks of a task
@@ -43,6 +53,7 @@ WORKSPACE_KEYS: Mapping[str, str] = {
 
 FLEET_KEYS: Mapping[str, str] = {
     **TRAIL_KEYS,
+    **POLICY_KEYS,
     "agent": "agent:{}",  # hash: one agent
     "agents": "agents:{}",  # zset, lexical: ids of a scope ("*": shared, or a workspace)
     "beats": "agents:beats",  # zset by last heartbeat: agents that are not offline

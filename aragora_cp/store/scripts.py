@@ -15,15 +15,28 @@ import redis
 from redis.exceptions import NoScriptError, ResponseError
 
 from aragora_cp.model import LEGAL_MOVES
-from aragora_cp.store.keys import FLEET_KEYS, TRAIL_KEYS, WORKSPACE_KEYS, lua_table
+from aragora_cp.store.keys import FLEET_KEYS, POLICY_KEYS, TRAIL_KEYS, WORKSPACE_KEYS, lua_table
 from aragora_cp.telemetry.origin import Origin, present
 
 _LIBRARY = {
-    "workspace": ("clock", "trail", "record", "tenant", "backlog", "windows", "ageing", "journal", "lifecycle"),
+    "workspace": (
+        "clock",
+        "trail",
+        "record",
+        "tenant",
+        "backlog",
+        "windows",
+        "ageing",
+        "journal",
+        "lifecycle",
+        "decisions",
+        "approvals",
+    ),
     "fleet": ("clock", "trail", "lanes"),
     "trail": ("clock", "trail", "streams"),
+    "policy": ("clock", "trail", "decisions"),
 }
-_KEYS = {"workspace": WORKSPACE_KEYS, "fleet": FLEET_KEYS, "trail": TRAIL_KEYS}
+_KEYS = {"workspace": WORKSPACE_KEYS, "fleet": FLEET_KEYS, "trail": TRAIL_KEYS, "policy": {**TRAIL_KEYS, **POLICY_KEYS}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +73,7 @@ def _moves() -> str:
 @cache
 def script(name: str) -> Script:
     """The script `lua/<name>.lua`. Its first line names its home: ``-- home: workspace``, ``-- home: fleet``, or
-    ``-- home: trail`` for one that works on the trail of either."""
+    ``-- home: trail`` or ``-- home: policy`` for one that works on the trail or the policies of either."""
     folder = files("aragora_cp.store") / "lua"
     body = (folder / f"{name}.lua").read_text()
     home = body.split("\n", 1)[0].removeprefix("-- home:").strip()

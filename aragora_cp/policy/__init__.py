@@ -1,0 +1,1 @@
+"""Who may do what, as rules say it."""
