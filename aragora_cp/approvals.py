@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from aragora_cp.errors import Conflict, Forbidden, NotFound, PolicyDenied, StoreUnavailable
-from aragora_cp.model import Caller, Decision, Demand, Effect, Page, Task, TaskStatus
+from aragora_cp.errors import Conflict, Forbidden, NotFound, StoreUnavailable
+from aragora_cp.model import Caller, Decision, Demand, Page, Task, TaskStatus
 from aragora_cp.policy.engine import PolicyEngine
 from aragora_cp.policy.requests import Principal, approve_request, parse_request
 from aragora_cp.policy.rules import APPROVAL_EXPIRES
@@ -45,7 +45,7 @@ class Approvals:
         for _ in range(_TRIES):
             record, digest = self._read(workspace, task_id)
             self._may(workspace, task_id, record, caller)
-            decision = self._judged_anew(workspace, record)
+            decision = self._judged_anew(workspace, task_id, record, caller)
             answer = self._store.approve(
                 workspace,
                 task_id,
@@ -97,17 +97,13 @@ class Approvals:
         request = approve_request(Principal.of(caller), task, record["actor"].decode())
         self._policy.require(request, actor=caller.actor, correlation_id=caller.correlation_id, target=task_id)
 
-    def _judged_anew(self, workspace: str, record: Record) -> Decision:
+    def _judged_anew(self, workspace: str, task_id: str, record: Record, caller: Caller) -> Decision:
         """What the policy says now of the submit that was held."""
         if "hold_request" not in record:
             raise Conflict("the task was never held")
         told: Mapping[str, Any] = json.loads(record["hold_request"])
-        decision = self._policy.decide(parse_request(told, workspace))
-        if decision.effect is Effect.DENY:
-            raise PolicyDenied(
-                decision.reason, decision_id=decision.decision_id, rules=decision.rules, version=decision.version
-            )
-        return decision
+        request = parse_request(told, workspace)
+        return self._policy.require(request, actor=caller.actor, correlation_id=caller.correlation_id, target=task_id)
 
     def _task(self, workspace: str, task_id: str, answer: Answer) -> Task:
         assert answer.record is not None

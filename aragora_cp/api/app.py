@@ -9,10 +9,12 @@ from flask import Flask
 from aragora_cp.api import (
     access,
     agents,
+    approvals,
     audit,
     auditing,
     health,
     openapi,
+    policies,
     problems,
     reports,
     tasks,
@@ -50,9 +52,13 @@ def create_app(plane: ControlPlane) -> Flask:
     authenticator = Authenticator(plane.tokens)
     guard = GuessGuard(plane.tokens, plane.config.auth_failures)
     tenancy = TenancyMiddleware(authenticator, plane.workspaces, guard)
-    keeper = CacheKeeper(
-        lambda: ChangeFeed(plane.config), tenancy.forget, authenticator.take_uses, plane.tokens.note_uses
-    )
+
+    def forget(kind: str | None, name: str | None) -> None:
+        tenancy.forget(kind, name)
+        if kind in (None, "policy"):
+            plane.policy.forget(name)
+
+    keeper = CacheKeeper(lambda: ChangeFeed(plane.config), forget, authenticator.take_uses, plane.tokens.note_uses)
     install(app, Services(plane, tenancy, keeper, StoreProbes(plane.config), Waits(plane.waiter)))
     tracing.trace(app)
     auditing.arrive(app)
@@ -64,6 +70,9 @@ def create_app(plane: ControlPlane) -> Flask:
     for blueprint, path in (
         (tasks.blueprint, "/tasks"),
         (reports.blueprint, "/tasks"),
+        (approvals.of_tasks, "/tasks"),
+        (approvals.blueprint, "/approvals"),
+        (policies.blueprint, "/policies"),
         (agents.blueprint, "/agents"),
         (workspaces.blueprint, "/workspaces"),
         (tokens.blueprint, "/tokens"),

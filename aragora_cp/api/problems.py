@@ -10,7 +10,7 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from aragora_cp import errors
-from aragora_cp.errors import InvalidRequest, QuotaExceeded, RateLimited, Refused, Unauthenticated
+from aragora_cp.errors import InvalidRequest, PolicyDenied, QuotaExceeded, RateLimited, Refused, Unauthenticated
 from aragora_cp.store.codec import dumps
 
 log = logging.getLogger("aragora_cp.api")
@@ -82,7 +82,11 @@ def _of_refusal(error: Refused) -> Response:
     if isinstance(error, RateLimited):
         headers |= _limit_headers(error)
     fields = error.errors if isinstance(error, InvalidRequest) else None
-    more = {"quota": error.quota, "limit": error.limit, "used": error.used} if isinstance(error, QuotaExceeded) else {}
+    more: dict[str, object] = {}
+    if isinstance(error, QuotaExceeded):
+        more = {"quota": error.quota, "limit": error.limit, "used": error.used}
+    elif isinstance(error, PolicyDenied):
+        more = {"decision_id": error.decision_id, "rules": error.rules, "policy_version": error.version}
     detail = title_of(InvalidRequest) if fields else str(error)
     return problem(error.status, error.code, title_of(type(error)), detail, fields=fields, headers=headers, more=more)
 

@@ -25,15 +25,17 @@ from aragora_cp.errors import (
     MalformedRequest,
     NotFound,
     PayloadTooLarge,
+    PolicyDenied,
     QuotaExceeded,
 )
 from aragora_cp.model import Role
+from aragora_cp.policy.requests import Principal, submit_request
 from aragora_cp.tenancy.roles import READS_PAYLOADS, allows
 
 blueprint = Resource("tasks", __name__)
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_CURSOR = re.compile(rf"[0-9]{{1,16}}-{_UUID.pattern}")
+CURSOR = re.compile(rf"[0-9]{{1,16}}-{_UUID.pattern}")
 _PREFERENCE = re.compile(r"wait\s*=\s*\"?([0-9]{1,9})\"?", re.IGNORECASE)
 
 _IDEMPOTENCY_KEY = {
@@ -58,7 +60,9 @@ def known_form(task_id: str) -> str:
 
 
 @blueprint.route("/submit", methods=["POST"], parameters=[_IDEMPOTENCY_KEY])
-@requires(Role.SUBMITTER, IdempotencyConflict, Conflict, PayloadTooLarge, QuotaExceeded, EncryptionUnavailable)
+@requires(
+    Role.SUBMITTER, IdempotencyConflict, Conflict, PayloadTooLarge, QuotaExceeded, EncryptionUnavailable, PolicyDenied
+)
 @blueprint.arguments(SubmitSchema)
 @blueprint.response(202, TaskSchema, description="The task; `Location` says where it is.")
 @blueprint.alt_response(
@@ -68,12 +72,16 @@ def submit_task(body: dict[str, Any]) -> Response:
     """Submit a task"""
     plane = services().plane
     new = new_task(body, tenant(), plane.config, request.headers.get("Idempotency-Key"))
+    model = None
     if new.agent_id is not None:
         try:
-            new = replace(new, agent_id=plane.registry.get(new.agent_id, new.workspace).handle)
+            agent = plane.registry.get(new.agent_id, new.workspace)
+            new, model = replace(new, agent_id=agent.handle), agent.model
         except NotFound:
             raise InvalidRequest({"agent_id": ["there is no such agent"]}) from None
-    task, created = plane.scheduler.submit(new)
+    request_ = submit_request(Principal.of(tenant().caller), new, model=model)
+    decision = plane.policy.require(request_, actor=new.actor, correlation_id=new.correlation_id)
+    task, created = plane.scheduler.submit(new, decision=decision)
     location = url_for("tasks.get_task", task_id=task.task_id)
     # Whichever task answers, its payload is the one that was sent.
     view = task_view(task) | {"payload": body["payload"]}
@@ -90,7 +98,7 @@ def list_tasks(query: dict[str, Any]) -> Response:
     Without their payloads and results. A page may be short and still name a next one.
     """
     cursor = query.get("cursor")
-    if cursor is not None and not _CURSOR.fullmatch(cursor):
+    if cursor is not None and not CURSOR.fullmatch(cursor):
         raise MalformedRequest("the cursor is not one of ours")
     page = services().plane.scheduler.list(tenant().workspace, **query)
     return json_answer(page_view(page, [listed_task_view(task) for task in page.items]))

@@ -23,6 +23,7 @@ COMMANDS = (
     "doctor",
     "tasks",
     "agents",
+    "policies",
     "workspaces",
     "tokens",
     "keys",

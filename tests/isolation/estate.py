@@ -16,6 +16,7 @@ from tests.api.conftest import Caller
 A, B = "acme", "beta"
 #: Stands in everything that A says, so that it can be looked for.
 CANARY = "canary"
+POLICY = "canary-policy"
 AGENT, OTHER_AGENT = "canary-agent", "canary-other"
 TASK_TYPE, CAPABILITY = "canary.review", "canary"
 #: Serves both; what it does for A, B must not see.
@@ -53,6 +54,18 @@ def settle(plane: ControlPlane, operator: Caller) -> Estate:
     spec = AgentSpec(AGENT, (CAPABILITY,), workspace=A)
     session = operator.register(AGENT, [CAPABILITY], model="canary-model", labels={"canary": "label"})["session"]
     operator.register(OTHER_AGENT, [CAPABILITY], version="canary-1")
+
+    rules = {
+        "source": '@id("canary-all") permit(principal, action, resource);',
+        "tests": [
+            {
+                "request": {"action": "read", "principal": {"role": "viewer"}, "context": {"kind": "tasks"}},
+                "expect": "allow",
+            }
+        ],
+    }
+    answer = operator.call("PUT", f"/policies/{POLICY}", json=rules)
+    assert answer.status_code == 200, answer.json
 
     def submit(**more: Any) -> str:
         body = {**REPEATED, "idempotency_key": None, "cache_ttl": None, "metadata": {"canary": "note"}, **more}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from aragora_cp.cli import cli, session
 from aragora_cp.model import Role
-from tests.isolation.estate import AGENT, CANARY, CAPABILITY, TASK_TYPE, A, Estate, belongings, changed
+from tests.isolation.estate import AGENT, CANARY, CAPABILITY, POLICY, TASK_TYPE, A, Estate, belongings, changed
 from tests.isolation.worlds import World, settled
 
 #: Work with the store's or the host's own access, which no tenant has.
@@ -29,6 +30,17 @@ VERBS: Mapping[str, Sequence[str]] = {
     "tasks cancel": ["{task}"],
     "tasks retry": ["{task}", "--status FAILED", "--status CANCELLED --type canary.review --json"],
     "tasks list": ["", "--json", f"--agent {AGENT}", f"--type {TASK_TYPE}"],
+    "tasks approve": ["{task}"],
+    "tasks reject": ["{task} --reason mine"],
+    "policies list": ["", "--json", "--platform"],
+    "policies show": [POLICY, f"{POLICY} --json", f"{POLICY} --platform"],
+    "policies put": [f"{POLICY} rules.cedar --tests tests.json"],
+    "policies versions": [POLICY, f"{POLICY} --platform"],
+    "policies rollback": [POLICY, f"{POLICY} --version 1"],
+    "policies replay": [f"{POLICY} rules.cedar"],
+    "policies test": ["rules.cedar --tests tests.json"],
+    "policies explain": ["request.json"],
+    "policies delete": [POLICY],
     "agents list": ["", "--json", f"--capability {CAPABILITY}"],
     "agents show": [AGENT],
     "audit list": ["", "--json", "--platform", f"--actor agent:{AGENT}"],
@@ -85,6 +97,10 @@ def calls(estate: Estate) -> Iterator[str]:
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no control plane's data is."""
     monkeypatch.chdir(tmp_path)
+    asked = {"action": "read", "principal": {"role": "viewer"}, "context": {"kind": "tasks"}}
+    (tmp_path / "rules.cedar").write_text('@id("mine") permit(principal, action, resource);')
+    (tmp_path / "tests.json").write_text(json.dumps([{"request": asked, "expect": "allow"}]))
+    (tmp_path / "request.json").write_text(json.dumps(asked))
 
 
 def test_every_verb_is_known() -> None:

@@ -19,12 +19,10 @@ for each in string.gmatch(t.approved_by, '%S+') do
 end
 if t.status ~= 'HELD' then
   if approved[actor] then return answer('released') end
-  refuse(actor, 'task.approve', id, 'conflict', corr)
   return answer('not-held')
 end
 local f = redis.call('HMGET', K.task(id), 'actor', 'hold_until', 'hold_version', 'hold_digest', 'payload', 'run_at', 'hold_mark')
 if f[1] == actor then
-  refuse(actor, 'task.approve', id, 'own', corr)
   return answer('own')
 end
 if tonumber(f[2]) <= NOW then

@@ -9,13 +9,12 @@ local seen = redis.call('HMGET', key, 'mark', 'last', 'marked_at')
 if seen[1] == mark then return {tonumber(seen[2]), tonumber(seen[3])} end
 local others = redis.call('HLEN', K.policies())
 if redis.call('HEXISTS', K.policies(), mode .. ':' .. name) == 0 and others > tonumber(ARGV[5]) then
-  refuse(CALLED_BY, 'policy.publish', name, 'conflict', CALLED_AS)
   return {'full'}
 end
 local number = tonumber(seen[2] or '0') + 1
 local row = number .. ' ' .. NOW .. ' ' .. document
 audit(CALLED_BY, 'policy.publish', name, 'accepted', CALLED_AS, nil,
-  {version = number, mode = mode, digest = redis.sha1hex(document)})
+  {version = number, mode = mode, source_sha1 = redis.sha1hex(cjson.decode(document).source)})
 redis.call('HSET', key, number, row, 'last', number, 'mark', mark, 'marked_at', NOW)
 redis.call('HDEL', key, number - tonumber(ARGV[6]))
 redis.call('HDEL', K.policies(), 'shadow:' .. name)

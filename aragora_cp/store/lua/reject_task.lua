@@ -10,11 +10,9 @@ if not t then return {'unknown'} end
 local f = redis.call('HMGET', K.task(id), 'actor', 'rejected_by')
 if t.status ~= 'HELD' then
   if t.status == 'FAILED' and f[2] == actor then return answer('rejected') end
-  refuse(actor, 'task.reject', id, 'conflict', corr)
   return answer('not-held')
 end
 if f[1] == actor then
-  refuse(actor, 'task.reject', id, 'own', corr)
   return answer('own')
 end
 reject_held(id, t, actor, corr, may_keep(ARGV[4]) and ARGV[4] or 'the message was not encrypted, and has been left out')

@@ -10,7 +10,6 @@ if f[1] == mark then return f[2] end
 if number == '' then number = f[3] or '' end
 local row = number ~= '' and redis.call('HGET', key, number)
 if not row then
-  refuse(CALLED_BY, 'policy.rollback', name, 'not-found', CALLED_AS)
   return ''
 end
 audit(CALLED_BY, 'policy.rollback', name, 'accepted', CALLED_AS, {version = f[2] or ''}, {version = number})
