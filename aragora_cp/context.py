@@ -11,7 +11,8 @@ import structlog
 
 from aragora_cp.errors import NotFound, StaleAttempt, StepAside, TaskCancelled, TaskFailed, WaitWouldDeadlock
 from aragora_cp.lanes import TASK_TYPE, canonical, serves
-from aragora_cp.model import AgentSpec, Claim, NewTask, Priority, TaskStatus
+from aragora_cp.model import AgentSpec, Claim, NewTask, Priority, Role, TaskStatus
+from aragora_cp.policy.requests import Principal, submit_request
 from aragora_cp.store.codec import dumps
 from aragora_cp.wiring import ControlPlane
 
@@ -127,7 +128,8 @@ class Context:
 
         The n-th submit of an attempt stands for the n-th submit of every other attempt of this task: a handler that
         runs again gets the same sub-tasks, not new ones, so submit in an order that depends on nothing but the
-        payload and the results of earlier sub-tasks. Raises TaskCancelled, NotJson, ValueError."""
+        payload and the results of earlier sub-tasks. Rules about
+        submits hold for it as well. Raises TaskCancelled, NotJson, ValueError, PolicyDenied."""
         if self.cancelled:
             raise TaskCancelled
         if not TASK_TYPE.fullmatch(task_type):
@@ -147,8 +149,12 @@ class Context:
             parent_id=self.task_id,
             idempotency_key=f"sub:{self.task_id}:{self._submitted}",
         )
+        who = Principal("Agent", self.agent_id, Role.AGENT.value, self._agent.workspace is None)
+        decision = self._plane.policy.require(
+            submit_request(who, new), actor=new.actor, correlation_id=self.correlation_id
+        )
         self._submitted += 1
-        task, _ = self._plane.scheduler.submit(new)
+        task, _ = self._plane.scheduler.submit(new, decision=decision)
         return task.task_id
 
     def wait(self, *task_ids: str, timeout: float | None = None, step_aside: bool = False) -> list[Any]:

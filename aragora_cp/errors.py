@@ -11,12 +11,13 @@
     ├── TaskFailed                   wait_for_result met a task that ended without a result
     └── Refused                      an operation was refused and changed nothing; has `code` and `status`
         ├── MalformedRequest   400   ├── Unauthenticated   401   ├── BudgetExceeded    402
-        ├── Forbidden          403
+        ├── Forbidden          403   ├── PolicyDenied      403
         ├── WorkspaceMismatch  403   ├── NotFound          404   ├── IdempotencyConflict 409
         ├── AlreadyFinal       409   ├── StaleAttempt      409   ├── StaleSession      409
         ├── AgentConflict      409   ├── PayloadTooLarge   413   ├── UnsupportedMediaType 415
         ├── InvalidRequest     422   ├── QuotaExceeded     429   ├── RateLimited       429
         └── StoreUnavailable   503
+             ├── PolicyUnavailable 503
              └── EncryptionUnavailable 503
 
 Beside the tree stands StepAside, which is no error: it unwinds a handler that waits.
@@ -129,6 +130,20 @@ class Forbidden(Refused):
 
     code = "forbidden"
     status = 403
+
+
+class PolicyDenied(Refused):
+    """A rule of the policy does not allow this."""
+
+    code = "policy-denied"
+    status = 403
+
+    def __init__(self, reason: str, *, decision_id: str, rules: Sequence[str], version: str) -> None:
+        """`rules` decided it, in this version of the policy; none when it is that no rule allows it."""
+        super().__init__(reason)
+        self.decision_id = decision_id
+        self.rules = tuple(rules)
+        self.version = version
 
 
 class WorkspaceMismatch(Refused):
@@ -261,6 +276,10 @@ class StoreUnavailable(Refused):
     code = "store-unavailable"
     status = 503
     retry_after = 1.0
+
+
+class PolicyUnavailable(StoreUnavailable):
+    """The policy cannot be read, so nothing is decided by it: nothing was let through, nothing was denied for good."""
 
 
 class EncryptionUnavailable(StoreUnavailable):

@@ -33,6 +33,8 @@ PLATFORM = None
 
 
 class TaskStatus(StrEnum):
+    #: A policy holds it until people have approved it: it has no slot, no window, no place in a queue.
+    HELD = "HELD"
     PENDING = "PENDING"
     RUNNING = "RUNNING"
     COMPLETED = "COMPLETED"
@@ -47,13 +49,15 @@ class TaskStatus(StrEnum):
 FINAL = frozenset({TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED})
 
 #: The one table of legal moves. The scripts carry a copy rendered from it; the diagram in docs is drawn from it.
+#: What was held once is held again when it is to run again: its approval was for one time.
 #: PENDING → COMPLETED is the late result of an attempt whose lease ran out before anyone else claimed.
 LEGAL_MOVES: Mapping[TaskStatus, frozenset[TaskStatus]] = {
+    TaskStatus.HELD: frozenset({TaskStatus.PENDING, TaskStatus.FAILED, TaskStatus.CANCELLED}),
     TaskStatus.PENDING: frozenset({TaskStatus.RUNNING, TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED}),
     TaskStatus.RUNNING: frozenset({TaskStatus.PENDING, TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED}),
     TaskStatus.COMPLETED: frozenset(),
-    TaskStatus.FAILED: frozenset({TaskStatus.PENDING}),
-    TaskStatus.CANCELLED: frozenset({TaskStatus.PENDING}),
+    TaskStatus.FAILED: frozenset({TaskStatus.PENDING, TaskStatus.HELD}),
+    TaskStatus.CANCELLED: frozenset({TaskStatus.PENDING, TaskStatus.HELD}),
 }
 
 
@@ -174,6 +178,51 @@ class NewTask:
 
 
 @dataclass(frozen=True, slots=True)
+class Demand:
+    """What a rule demands before a task may run: so many people's approval, within so many ms."""
+
+    quorum: int
+    expires_ms: int
+
+
+class Effect(StrEnum):
+    ALLOW = "allow"
+    DENY = "deny"
+    #: Allowed as soon as enough people have approved it.
+    HOLD = "hold"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the policy says of one request. `rules` decided it, in this version; `request` is what was judged (JSON
+    without payload), `differing` are policies in shadow mode, as `<name>@<version>`, that would have decided
+    otherwise."""
+
+    decision_id: str
+    effect: Effect
+    rules: tuple[str, ...]
+    version: str
+    reason: str
+    request: str
+    demand: Demand | None = None
+    differing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """How far the approval of a task is that a policy held; `approved_by` are actors, `expires_at` is ms. It is for
+    the payload with this digest, under this version of the policy."""
+
+    required: int
+    approved_by: tuple[str, ...]
+    expires_at: int
+    rules: tuple[str, ...]
+    version: str
+    digest: str
+    submitted_by: str
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """What an attempt has used since it said so last; reports add up. Money in millionths of the currency's unit, None
     when it is to be worked out from the tokens; `price` is the version of the price that did. `cached_tokens` are those
@@ -284,6 +333,8 @@ class Task:
     parent_id: str | None
     correlation_id: str
     metadata: Mapping[str, str]
+    #: Of a task that a policy held, also after it was let go.
+    approval: Approval | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from aragora_cp.lanes import SHARED_POOL, agent_lane, narrowed, serves
 from aragora_cp.model import (
     AgentSpec,
     Claim,
+    Decision,
     Failure,
     Hold,
     Lane,
@@ -93,17 +94,20 @@ class TaskScheduler:
 
     # --- callers ---------------------------------------------------------------------------------------------------
 
-    def submit(self, new: NewTask, *, task_id: str | None = None) -> tuple[Task, bool]:
+    def submit(
+        self, new: NewTask, *, task_id: str | None = None, decision: Decision | None = None
+    ) -> tuple[Task, bool]:
         """As `admit`; answers the task, and False when an earlier one answers for it."""
-        done = self.admit(new, task_id=task_id)
+        done = self.admit(new, task_id=task_id, decision=decision)
         return done.task, done.created
 
-    def admit(self, new: NewTask, *, task_id: str | None = None) -> Submission:
+    def admit(self, new: NewTask, *, task_id: str | None = None, decision: Decision | None = None) -> Submission:
         """Admit a task, unless an earlier one answers for it (same idempotency key, or a cached result): that takes
         nothing of any limit. Two round trips: the script, and the ticket to the broker.
 
-        `task_id` makes the submit repeatable: the same id is admitted once. Raises IdempotencyConflict, QuotaExceeded,
-        RateLimited, BudgetExceeded, Conflict for a workspace that is suspended, EncryptionUnavailable.
+        `task_id` makes the submit repeatable: the same id is admitted once. `decision` is what PolicyEngine said: it is
+        kept, and the task is HELD when it demands approval. Raises IdempotencyConflict, QuotaExceeded, RateLimited,
+        BudgetExceeded, Conflict for a workspace that is suspended, EncryptionUnavailable.
         """
         task_id = task_id or self._new_id()
         admission = self._store.submit(
@@ -111,13 +115,14 @@ class TaskScheduler:
             task_id,
             idempotency=idempotency_digests(new, self._store.vault),
             cache_digest=cache_digest(new, self._store.vault),
-            lanes=self._lanes_for(new.workspace, new.required_capabilities, new.agent_id),
+            lanes=self.lanes_for(new.workspace, new.required_capabilities, new.agent_id),
             must_encrypt=self._switches.must_encrypt(new.workspace),
+            decision=decision,
         )
         if (refusal := refused(admission)) is not None:
             raise refusal
-        self._send(admission.tickets)
-        task = self._read(new.workspace, admission.task_id, admission.record)
+        self.send(admission.tickets)
+        task = self.read(new.workspace, admission.task_id, admission.record)
         task = replace(task, cached=admission.outcome == "cached")
         return Submission(task, admission.outcome == "created", admission.rate_limits)
 
@@ -126,7 +131,7 @@ class TaskScheduler:
         record = self._store.get(workspace, task_id)
         if record is None:
             raise _no_task(task_id)
-        return self._read(workspace, task_id, record, with_payload=with_payload)
+        return self.read(workspace, task_id, record, with_payload=with_payload)
 
     def list(
         self,
@@ -149,7 +154,7 @@ class TaskScheduler:
         rows, following = self._store.page(
             workspace, status=status, task_type=task_type, agent_id=agent_id, limit=limit, after=after
         )
-        tasks = tuple(self._read(workspace, task_id, record) for task_id, record in rows)
+        tasks = tuple(self.read(workspace, task_id, record) for task_id, record in rows)
         return Page(tasks, f"{following[0]}-{following[1]}" if following else None)
 
     def cancel(self, workspace: str, task_id: str, *, actor: str = "", correlation_id: str = "") -> Task:
@@ -169,13 +174,13 @@ class TaskScheduler:
                 self.cancel(workspace, child, actor=actor, correlation_id=correlation_id)
             except (AlreadyFinal, NotFound):
                 continue
-        return self._read(workspace, task_id, outcome.record)
+        return self.read(workspace, task_id, outcome.record)
 
     def rerun(self, workspace: str, task_id: str, *, actor: str = "", correlation_id: str = "") -> Task:
-        """Run a FAILED or CANCELLED task again, same id, fresh retry allowance. Raises NotFound, Conflict,
-        BudgetExceeded."""
+        """Run a FAILED or CANCELLED task again, same id, fresh retry allowance; one that was held is HELD again.
+        Raises NotFound, Conflict, BudgetExceeded."""
         task = self.get(workspace, task_id)
-        lanes = self._lanes_for(workspace, task.required_capabilities, task.target_agent_id)
+        lanes = self.lanes_for(workspace, task.required_capabilities, task.target_agent_id)
         answer = self._store.rerun(workspace, task_id, actor, correlation_id, lanes)
         if answer.budget is not None:
             raise no_room(answer.budget)
@@ -183,8 +188,8 @@ class TaskScheduler:
             raise _no_task(task_id)
         if answer.word == "conflict":
             raise Conflict(f"only a FAILED or CANCELLED task can run again; this one is {task.status}")
-        self._send(answer.tickets)
-        return self._read(workspace, task_id, answer.record)
+        self.send(answer.tickets)
+        return self.read(workspace, task_id, answer.record)
 
     def statuses(self, workspace: str, task_ids: Sequence[str]) -> builtins.list[TaskStatus | None]:
         """The status of each; None where there is no such task."""
@@ -202,7 +207,7 @@ class TaskScheduler:
         able = lanes if agent.workspace in (None, hold.workspace) else ()
         must_encrypt = self._switches.must_encrypt(hold.workspace)
         answer = self._store.claim(hold, agent.agent_id, lanes[0].name, able, must_encrypt=must_encrypt)
-        self._send(answer.tickets)
+        self.send(answer.tickets)
         if answer.record is None:
             return answer.word
         try:
@@ -213,7 +218,7 @@ class TaskScheduler:
             return self._give_up_unread(hold, agent, lost=not isinstance(error, KeyNotHere))
         return Claim(
             hold=hold,
-            task=self._read(hold.workspace, hold.task_id, answer.record | {"payload": payload}, with_payload=True),
+            task=self.read(hold.workspace, hold.task_id, answer.record | {"payload": payload}, with_payload=True),
             lease_expires_at=int(answer.record["lease_until"]),
             deadline_ms=int(answer.record["deadline"]),
         )
@@ -259,7 +264,7 @@ class TaskScheduler:
         priced = self._price(hold.workspace, usage or Usage())
         lanes = self._lanes_of(agent, hold.workspace)
         answer = self._store.finish(hold, result, agent.agent_id, lanes, priced)
-        self._send(answer.tickets)
+        self.send(answer.tickets)
         return self._answered(hold, answer.word, answer.record)
 
     def fail(self, hold: Hold, failure: Failure, agent_id: str) -> Task:
@@ -271,8 +276,8 @@ class TaskScheduler:
     def hand_back(self, hold: Hold, *, awaits: Sequence[str] = ()) -> None:
         """Give an attempt back without using up a retry. With `awaits` the task runs again when those sub-tasks are
         final, else at once at its old place. Raises StaleAttempt, NotFound."""
-        answer = self._store.hand_back(hold, self._lanes_for(hold.workspace, (), None), awaits)
-        self._send(answer.tickets)
+        answer = self._store.hand_back(hold, self.lanes_for(hold.workspace, (), None), awaits)
+        self.send(answer.tickets)
         if answer.word == "unknown":
             raise _no_task(hold.task_id)
         if answer.word == "stale":
@@ -280,7 +285,8 @@ class TaskScheduler:
 
     # --- inside ----------------------------------------------------------------------------------------------------
 
-    def _lanes_for(self, workspace: str, required: Sequence[str], agent_id: str | None) -> builtins.list[Lane]:
+    def lanes_for(self, workspace: str, required: Sequence[str], agent_id: str | None) -> builtins.list[Lane]:
+        """The lanes whose agents may run such a task; no round trip while the directory's copy is fresh."""
         if agent_id is not None:
             return [Lane(agent_lane(agent_id), workspace, frozenset(required), 1)]
         off = self._switches.switched_off(workspace)
@@ -296,7 +302,8 @@ class TaskScheduler:
         off = self._switches.switched_off(workspace)
         return [narrowed(lane, off) for lane in lanes_of(agent)]
 
-    def _read(self, workspace: str, task_id: str, record: Record, *, with_payload: bool = False) -> Task:
+    def read(self, workspace: str, task_id: str, record: Record, *, with_payload: bool = False) -> Task:
+        """The Task of a record that a script answered."""
         opener = partial(self._store.vault.open, workspace, task_id)
         return read_task(workspace, task_id, record, with_payload=with_payload, opener=opener)
 
@@ -310,7 +317,8 @@ class TaskScheduler:
         self._store.hand_back(hold, (), pause=NO_KEY_PAUSE)
         return "no-key"
 
-    def _send(self, tickets: Sequence[Ticket]) -> None:
+    def send(self, tickets: Sequence[Ticket]) -> None:
+        """Tickets that a script let out, to the broker."""
         if not tickets:
             return
         try:
@@ -326,7 +334,7 @@ class TaskScheduler:
             raise _no_task(hold.task_id)
         if word == "stale":
             raise StaleAttempt
-        return self._read(hold.workspace, hold.task_id, record)
+        return self.read(hold.workspace, hold.task_id, record)
 
 
 def _handle(agent_id: str, lane: str) -> str:

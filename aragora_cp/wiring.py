@@ -6,23 +6,28 @@ from dataclasses import dataclass
 
 import redis
 
+from aragora_cp.approvals import Approvals
 from aragora_cp.audit import AuditTrail
 from aragora_cp.config import ControlPlaneConfig
 from aragora_cp.engine.app import make_app
 from aragora_cp.engine.tickets import CeleryBroker
 from aragora_cp.notary import Notary
+from aragora_cp.policy.engine import PolicyEngine
 from aragora_cp.policy.flags import Flags
+from aragora_cp.policy.publishing import PolicyPublisher
 from aragora_cp.ports import TicketBroker
 from aragora_cp.reconciler import Monitor
 from aragora_cp.registry import AgentRegistry
 from aragora_cp.scheduler import TaskScheduler
 from aragora_cp.store.agents import AgentStore
+from aragora_cp.store.approvals import ApprovalStore
 from aragora_cp.store.budgets import BudgetStore
 from aragora_cp.store.completions import CompletionFeed
 from aragora_cp.store.connection import connect
 from aragora_cp.store.facts import FactStore
 from aragora_cp.store.flags import FlagStore
 from aragora_cp.store.limits import LimitStore
+from aragora_cp.store.policies import PolicyStore
 from aragora_cp.store.prices import PriceStore
 from aragora_cp.store.queues import QueueStore
 from aragora_cp.store.sweeps import SweepStore
@@ -30,6 +35,7 @@ from aragora_cp.store.tasks import TaskStore
 from aragora_cp.store.tokens import TokenStore
 from aragora_cp.store.trails import TrailStore
 from aragora_cp.store.workspaces import WorkspaceStore
+from aragora_cp.tenancy.cache import FreshCache
 from aragora_cp.tenancy.pricing import Pricing
 from aragora_cp.tenancy.signing import read_signer
 from aragora_cp.tenancy.workspaces import Workspaces
@@ -55,6 +61,9 @@ class ControlPlane:
     prices: PriceStore
     pricing: Pricing
     waiter: Waiter
+    policy: PolicyEngine
+    policies: PolicyPublisher
+    approvals: Approvals
 
     @property
     def queues(self) -> QueueStore:
@@ -87,12 +96,15 @@ def build(config: ControlPlaneConfig, *, broker: TicketBroker | None = None) -> 
     workspaces = Workspaces(WorkspaceStore(client, config))
     prices = PriceStore(client, config)
     pricing = Pricing(prices, workspaces)
+    scheduler = TaskScheduler(tasks, broker, registry, config, switches=flags, price=pricing.priced)
+    policies = PolicyStore(client, config)
+    policy = PolicyEngine(policies, FreshCache())
     return ControlPlane(
         config=config,
         client=client,
         broker=broker,
         registry=registry,
-        scheduler=TaskScheduler(tasks, broker, registry, config, switches=flags, price=pricing.priced),
+        scheduler=scheduler,
         tokens=TokenStore(client, config),
         workspaces=workspaces,
         audit=AuditTrail(TrailStore(client, config)),
@@ -102,4 +114,7 @@ def build(config: ControlPlaneConfig, *, broker: TicketBroker | None = None) -> 
         prices=prices,
         pricing=pricing,
         waiter=Waiter(lambda: CompletionFeed(config, client)),
+        policy=policy,
+        policies=PolicyPublisher(policies, policy),
+        approvals=Approvals(ApprovalStore(tasks, config.window), scheduler, policy),
     )

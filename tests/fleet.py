@@ -9,27 +9,33 @@ from typing import Any
 
 import redis
 
+from aragora_cp.approvals import Approvals
 from aragora_cp.audit import AuditTrail
 from aragora_cp.config import ControlPlaneConfig
 from aragora_cp.lanes import canonical
 from aragora_cp.model import AgentSpec, Claim, ErrorCode, Failure, Hold, NewTask, Task, Ticket
+from aragora_cp.policy.engine import PolicyEngine
 from aragora_cp.policy.flags import Flags
+from aragora_cp.policy.publishing import PolicyPublisher
 from aragora_cp.reconciler import Monitor
 from aragora_cp.registry import AgentRegistry
 from aragora_cp.scheduler import TaskScheduler
 from aragora_cp.store.agents import AgentStore
+from aragora_cp.store.approvals import ApprovalStore
 from aragora_cp.store.budgets import BudgetStore
 from aragora_cp.store.completions import CompletionFeed
 from aragora_cp.store.connection import connect
 from aragora_cp.store.flags import FlagStore
 from aragora_cp.store.keys import fleet_keys, workspace_keys
 from aragora_cp.store.limits import LimitStore
+from aragora_cp.store.policies import PolicyStore
 from aragora_cp.store.prices import PriceStore
 from aragora_cp.store.sweeps import Look, SweepStore
 from aragora_cp.store.tasks import TaskStore
 from aragora_cp.store.tokens import TokenStore
 from aragora_cp.store.trails import TrailStore
 from aragora_cp.store.workspaces import WorkspaceStore
+from aragora_cp.tenancy.cache import FreshCache
 from aragora_cp.tenancy.pricing import Pricing
 from aragora_cp.tenancy.workspaces import Workspaces
 from aragora_cp.waiter import Waiter
@@ -62,6 +68,10 @@ class Fleet:
         )
         self.trails = TrailStore(self.client, config)
         self.sweeps = SweepStore(self.client, config, self.flags)
+        policies = PolicyStore(self.client, config)
+        self.policy = PolicyEngine(policies, FreshCache(fresh=0.0))
+        self.policies = PolicyPublisher(policies, self.policy)
+        self.approvals = Approvals(ApprovalStore(self.tasks, config.window), self.scheduler, self.policy)
         self.plane = ControlPlane(
             config=config,
             client=self.client,
@@ -77,6 +87,9 @@ class Fleet:
             prices=prices,
             pricing=pricing,
             waiter=Waiter(lambda: CompletionFeed(config, self.client)),
+            policy=self.policy,
+            policies=self.policies,
+            approvals=self.approvals,
         )
         self.keys = workspace_keys(config.key_prefix, workspace)
         self.fleet_keys = fleet_keys(config.key_prefix)

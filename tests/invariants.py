@@ -105,8 +105,10 @@ class _Snapshot:
             yield "its result does not go with its status"
         if (status == "FAILED") != ("err_code" in record):
             yield "its error does not go with its status"
-        if (status in FINAL or leased) and task_id in self.zsets.get("deadlines", {}):
+        if (status in FINAL or status == "HELD" or leased) and task_id in self.zsets.get("deadlines", {}):
             yield "a deadline for waiting, though it does not wait"
+        if (status == "HELD") != (task_id in self.zsets.get("held", {})):
+            yield "its time for approval does not go with its status"
         yield from self._numbers(record)
 
     def _pending(self, task_id: str, record: dict[str, str], places: list[str]) -> Iterator[str]:
@@ -140,7 +142,7 @@ class _Snapshot:
     def _members(self) -> Iterator[str]:
         """Nothing waits or runs that has no record."""
         for name, members in self.zsets.items():
-            if name.split(":")[0] in ("backlog", "released", "delayed", "deadlines", "running"):
+            if name.split(":")[0] in ("backlog", "released", "delayed", "deadlines", "running", "held"):
                 for task_id in members.keys() - self.records.keys():
                     yield f"{name} has {task_id}, which has no record"
 

@@ -34,6 +34,9 @@ class Expected:
     result: int | None = None
     history: set[int] = field(default_factory=set)
     awaits: set[str] = field(default_factory=set)
+    #: How many people must approve it, 0 for none; and who has.
+    quorum: int = 0
+    approved: set[str] = field(default_factory=set)
 
     def end(self, status: TaskStatus) -> None:
         self.status, self.hold, self.late = status, None, None

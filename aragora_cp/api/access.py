@@ -12,6 +12,8 @@ from aragora_cp.api.services import services
 from aragora_cp.api.tracing import say
 from aragora_cp.errors import Refused
 from aragora_cp.model import Role
+from aragora_cp.policy.requests import Principal, read_request
+from aragora_cp.tenancy.middleware import TenantContext
 from aragora_cp.tenancy.roles import require
 from aragora_cp.tenancy.sources import source_address
 
@@ -23,6 +25,8 @@ REFUSALS_NOTE = "x-refusals"
 ROLE_NOTE = "x-role"
 #: The mark of what anyone may call.
 _ANYONE = "anyone"
+#: What rules are about when it is read. Policies are not among them: nobody locks themselves out of their own rules.
+JUDGED_READS = frozenset({"tasks", "agents", "approvals", "audit", "tokens", "workspaces"})
 
 
 def requires(role: Role, *refusals: type[Refused]) -> Callable[[View], View]:
@@ -75,3 +79,13 @@ def _let_in() -> None:
     request.max_content_length = payload_limit() + ENVELOPE_BYTES
     say(workspace=tenant.workspace, token_id=tenant.caller.token_id)
     require(tenant.caller, needed)
+    _let_read(tenant)
+
+
+def _let_read(tenant: TenantContext) -> None:
+    """Raises PolicyDenied when rules forbid to read such things."""
+    kind = request.blueprint or ""
+    if request.method in ("GET", "HEAD") and kind in JUDGED_READS:
+        asked = read_request(Principal.of(tenant.caller), tenant.workspace, kind)
+        caller = tenant.caller
+        services().plane.policy.require(asked, actor=caller.actor, correlation_id=caller.correlation_id)

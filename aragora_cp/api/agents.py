@@ -22,16 +22,25 @@ from aragora_cp.api.schemas.agents import (
 from aragora_cp.api.services import services, tenant
 from aragora_cp.api.sessions import own_agent, read_session
 from aragora_cp.api.views import agent_view, page_view
-from aragora_cp.errors import Conflict, MalformedRequest, NotFound, QuotaExceeded, StaleSession, WorkspaceMismatch
+from aragora_cp.errors import (
+    Conflict,
+    MalformedRequest,
+    NotFound,
+    PolicyDenied,
+    QuotaExceeded,
+    StaleSession,
+    WorkspaceMismatch,
+)
 from aragora_cp.lanes import AGENT_ID
 from aragora_cp.model import Agent, AgentSpec, AgentStatus, Hold, Role, read_handle
+from aragora_cp.policy.requests import Principal, register_request
 from aragora_cp.tenancy.scopes import require_agent
 
 blueprint = Resource("agents", __name__)
 
 
 @blueprint.route("/register", methods=["POST"])
-@requires(Role.AGENT, Conflict, QuotaExceeded)
+@requires(Role.AGENT, Conflict, QuotaExceeded, PolicyDenied)
 @blueprint.arguments(RegisterSchema)
 @blueprint.response(201, RegisteredAgentSchema)
 @blueprint.alt_response(200, schema=RegisteredAgentSchema, success=True, description="Known: it has a new session.")
@@ -52,6 +61,12 @@ def register_agent(body: dict[str, Any]) -> Response:
         version=body["version"],
         task_types=body["task_types"],
         kind="http",
+    )
+    plane.policy.require(
+        register_request(Principal.of(caller), tenant().workspace, spec),
+        actor=caller.actor,
+        correlation_id=caller.correlation_id,
+        target=spec.agent_id,
     )
     agent, created = plane.registry.register(spec, owner=caller.actor, takeover=True)
     view = agent_view(agent, whole=True) | {

@@ -9,6 +9,7 @@ from flask import Flask
 from aragora_cp.api import (
     access,
     agents,
+    approvals,
     audit,
     auditing,
     budgets,
@@ -16,6 +17,7 @@ from aragora_cp.api import (
     health,
     limits,
     openapi,
+    policies,
     prices,
     problems,
     queues,
@@ -60,6 +62,8 @@ def create_app(plane: ControlPlane) -> Flask:
         tenancy.forget(kind, name)
         if kind in (None, "flags"):
             plane.flags.forget(name)
+        if kind in (None, "policy"):
+            plane.policy.forget(name)
 
     keeper = CacheKeeper(lambda: ChangeFeed(plane.config), forget, authenticator.take_uses, plane.tokens.note_uses)
     install(app, Services(plane, tenancy, keeper, StoreProbes(plane.config), Waits(plane.waiter)))
@@ -73,6 +77,9 @@ def create_app(plane: ControlPlane) -> Flask:
     for blueprint, path in (
         (tasks.blueprint, "/tasks"),
         (reports.blueprint, "/tasks"),
+        (approvals.of_tasks, "/tasks"),
+        (approvals.blueprint, "/approvals"),
+        (policies.blueprint, "/policies"),
         (agents.blueprint, "/agents"),
         (queues.blueprint, "/queues"),
         (workspaces.blueprint, "/workspaces"),

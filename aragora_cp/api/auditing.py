@@ -19,7 +19,9 @@ log = logging.getLogger("aragora_cp.api")
 
 _READS = ("GET", "HEAD", "OPTIONS")
 #: Refusals whose script, or whose counter of guesses, has written them down.
-_NOTED = frozenset({"quota-exceeded", "budget-exceeded", "already-final", "stale-attempt", "idempotency-conflict"})
+_NOTED = frozenset(
+    {"quota-exceeded", "budget-exceeded", "already-final", "stale-attempt", "idempotency-conflict", "policy-denied"}
+)
 _CONFLICTS_NOTED = frozenset({"submit_task", "retry_task", "register_agent", "create_workspace", "change_workspace"})
 #: What scripts call it; the others are called as their operation, `cancel_task` is `task.cancel`.
 _ACTIONS = {

@@ -11,7 +11,15 @@ from werkzeug.exceptions import HTTPException
 
 from aragora_cp import errors
 from aragora_cp.api.views import moment
-from aragora_cp.errors import BudgetExceeded, InvalidRequest, QuotaExceeded, RateLimited, Refused, Unauthenticated
+from aragora_cp.errors import (
+    BudgetExceeded,
+    InvalidRequest,
+    PolicyDenied,
+    QuotaExceeded,
+    RateLimited,
+    Refused,
+    Unauthenticated,
+)
 from aragora_cp.model import RateStanding
 from aragora_cp.store.codec import dumps
 from aragora_cp.store.records import format_micros
@@ -115,6 +123,8 @@ def _members(error: Refused) -> Mapping[str, object]:
         return {"budget": error.budget, **money, "resets_at": moment(error.resets_at)}
     if isinstance(error, RateLimited):
         return {"policy": error.policy, "limit": error.limit, "window": error.window}
+    if isinstance(error, PolicyDenied):
+        return {"decision_id": error.decision_id, "rules": error.rules, "policy_version": error.version}
     return {}
 
 

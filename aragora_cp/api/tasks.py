@@ -35,16 +35,18 @@ from aragora_cp.errors import (
     MalformedRequest,
     NotFound,
     PayloadTooLarge,
+    PolicyDenied,
     QuotaExceeded,
 )
 from aragora_cp.lanes import TASK_ID
 from aragora_cp.model import NewTask, Role
+from aragora_cp.policy.requests import Principal, submit_request
 from aragora_cp.registry import AgentRegistry
 from aragora_cp.tenancy.roles import READS_PAYLOADS, allows
 
 blueprint = Resource("tasks", __name__)
 
-_CURSOR = re.compile(rf"[0-9]{{1,16}}-{TASK_ID.pattern}")
+CURSOR = re.compile(rf"[0-9]{{1,16}}-{TASK_ID.pattern}")
 _PREFERENCE = re.compile(r"wait\s*=\s*\"?([0-9]{1,9})\"?", re.IGNORECASE)
 
 _IDEMPOTENCY_KEY = {
@@ -75,8 +77,9 @@ def known_form(task_id: str) -> str:
     return task_id
 
 
-def _for_agent(new: NewTask, registry: AgentRegistry) -> NewTask:
-    """`new` with its agent's handle. Raises InvalidRequest when there is none, or not where the task is placed."""
+def _for_agent(new: NewTask, registry: AgentRegistry) -> tuple[NewTask, str]:
+    """`new` with its agent's handle, and that agent's model. Raises InvalidRequest when there is none, or not where the
+    task is placed."""
     assert new.agent_id is not None
     try:
         agent = registry.get(new.agent_id, new.workspace)
@@ -85,7 +88,7 @@ def _for_agent(new: NewTask, registry: AgentRegistry) -> NewTask:
     pool = "shared" if agent.workspace is None else "private"
     if new.placement in ("private", "shared") and new.placement != pool:
         raise InvalidRequest({"placement": [f"is not where the agent is, which is {pool}"]})
-    return replace(new, agent_id=agent.handle)
+    return replace(new, agent_id=agent.handle), agent.model
 
 
 @blueprint.route("/submit", methods=["POST"], parameters=[_IDEMPOTENCY_KEY])
@@ -97,6 +100,7 @@ def _for_agent(new: NewTask, registry: AgentRegistry) -> NewTask:
     BudgetExceeded,
     QuotaExceeded,
     EncryptionUnavailable,
+    PolicyDenied,
 )
 @blueprint.arguments(SubmitSchema)
 @blueprint.response(202, TaskSchema, description="The task; `Location` says where it is.", headers=LIMIT_HEADERS)
@@ -107,9 +111,12 @@ def submit_task(body: dict[str, Any]) -> Response:
     """Submit a task"""
     plane = services().plane
     new = new_task(body, tenant(), plane.config, request.headers.get("Idempotency-Key"))
+    model = None
     if new.agent_id is not None:
-        new = _for_agent(new, plane.registry)
-    done = plane.scheduler.admit(new)
+        new, model = _for_agent(new, plane.registry)
+    judged = submit_request(Principal.of(tenant().caller), new, model=model)
+    decision = plane.policy.require(judged, actor=new.actor, correlation_id=new.correlation_id)
+    done = plane.scheduler.admit(new, decision=decision)
     say(task_id=done.task.task_id)
     headers = {"Location": url_for("tasks.get_task", task_id=done.task.task_id), **limit_headers(done.rate_limits)}
     # Whichever task answers, its payload is the one that was sent.
@@ -127,7 +134,7 @@ def list_tasks(query: dict[str, Any]) -> Response:
     Without their payloads and results. A page may be short and still name a next one.
     """
     cursor = query.get("cursor")
-    if cursor is not None and not _CURSOR.fullmatch(cursor):
+    if cursor is not None and not CURSOR.fullmatch(cursor):
         raise MalformedRequest("the cursor is not one of ours")
     page = services().plane.scheduler.list(tenant().workspace, **query)
     return json_answer(page_view(page, [listed_task_view(task) for task in page.items]))

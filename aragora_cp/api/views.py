@@ -9,7 +9,7 @@ from typing import Any
 
 from aragora_cp.api.sessions import session_of
 from aragora_cp.budgets import BudgetStanding
-from aragora_cp.model import Agent, Page, Task, Workspace
+from aragora_cp.model import Agent, Approval, Page, Task, Workspace
 from aragora_cp.store.records import format_micros
 from aragora_cp.tenancy.tokens import StoredToken
 from aragora_cp.why import Explanation, Reason
@@ -38,6 +38,7 @@ def task_view(task: Task, *, payload: bool = False) -> dict[str, Any]:
         "agent_id": task.agent_id,
         "result": task.result,
         "error": _error_view(task.error),
+        "approval": _approval_view(task.approval),
         "progress": task.progress,
         "usage": task.usage,
         "cost": task.cost,
@@ -53,6 +54,20 @@ def task_view(task: Task, *, payload: bool = False) -> dict[str, Any]:
     if payload:
         shown["payload"] = task.payload
     return shown
+
+
+def _approval_view(told: Approval | None) -> dict[str, Any] | None:
+    if told is None:
+        return None
+    return {
+        "required": told.required,
+        "approved_by": list(told.approved_by),
+        "expires_at": moment(told.expires_at),
+        "rules": list(told.rules),
+        "policy_version": told.version,
+        "payload_digest": told.digest,
+        "submitted_by": told.submitted_by,
+    }
 
 
 def listed_task_view(task: Task) -> dict[str, Any]:

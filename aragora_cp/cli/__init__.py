@@ -25,6 +25,7 @@ COMMANDS = (
     "agents",
     "queues",
     "top",
+    "policies",
     "workspaces",
     "limits",
     "budgets",

@@ -20,6 +20,7 @@ STATUS_STYLES = {
     "COMPLETED": "green",
     "FAILED": "red",
     "CANCELLED": "yellow",
+    "HELD": "magenta",
     "RUNNING": "cyan",
     "IDLE": "green",
     "BUSY": "cyan",

@@ -17,7 +17,7 @@ from aragora_cp.cli.output import moment, print_fields, print_json, print_table,
 from aragora_cp.cli.session import LONGEST_WAIT, Session, segment, with_session
 
 _FINAL = ("COMPLETED", "FAILED", "CANCELLED")
-_STATUSES = ("PENDING", "RUNNING", *_FINAL)
+_STATUSES = ("HELD", "PENDING", "RUNNING", *_FINAL)
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="For programs.")
 
@@ -129,6 +129,25 @@ def wait(session: Session, task_id: str, timeout: float, as_json: bool) -> None:
 def cancel(session: Session, task_id: str, as_json: bool) -> None:
     """Cancel a task."""
     _show(session.request("POST", f"/tasks/{segment(task_id)}/cancel"), as_json)
+
+
+@tasks.command()
+@click.argument("task_id")
+@as_json_option
+@with_session
+def approve(session: Session, task_id: str, as_json: bool) -> None:
+    """Approve a task that a policy holds; nobody approves their own."""
+    _show(session.request("POST", f"/tasks/{segment(task_id)}/approve"), as_json)
+
+
+@tasks.command()
+@click.argument("task_id")
+@click.option("--reason", default="", help="Stands in the task's error.")
+@as_json_option
+@with_session
+def reject(session: Session, task_id: str, reason: str, as_json: bool) -> None:
+    """Reject a task that a policy holds: it has failed."""
+    _show(session.request("POST", f"/tasks/{segment(task_id)}/reject", body={"reason": reason}), as_json)
 
 
 @tasks.command()
@@ -245,6 +264,10 @@ def wait_for(
             tell(f"{task['task_type']} {task['status'].lower()} {said}")
 
 
+def _approvals(told: dict[str, Any] | None) -> str:
+    return f"{len(told['approved_by'])} of {told['required']}, until {moment(told['expires_at'])}" if told else ""
+
+
 def _finish(task: dict[str, Any], as_json: bool) -> None:
     _show(task, as_json)
     if task["status"] != "COMPLETED":
@@ -274,6 +297,7 @@ def _show(task: dict[str, Any], as_json: bool) -> None:
             "priority": task["priority"],
             "needs": task["required_capabilities"],
             "attempt": f"{task['attempt']} of up to {task['max_retries'] + 1}" if task["attempt"] else "",
+            "approvals": _approvals(task.get("approval")),
             "agent": task.get("agent_id"),
             "created": moment(task["created_at"]),
             "finished": moment(task["finished_at"]) if task.get("finished_at") else "",

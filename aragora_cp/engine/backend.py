@@ -20,6 +20,7 @@ from aragora_cp.telemetry import subject
 log = logging.getLogger(__name__)
 
 _CELERY_STATES = {
+    TaskStatus.HELD: states.PENDING,
     TaskStatus.PENDING: states.PENDING,
     TaskStatus.RUNNING: states.STARTED,
     TaskStatus.COMPLETED: states.SUCCESS,

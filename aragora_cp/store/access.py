@@ -14,7 +14,7 @@ from aragora_cp.store.keys import COMMON_KEYS, FLEET_KEYS, TRAIL_KEYS, WORKSPACE
 #: The scope of shared agents is called `*`, which in a pattern means itself only behind a backslash.
 _SHARED_SCOPE = "\\*"
 #: What people and the monitor write, and the scripts of agents do not.
-_SETTLED = ("workspace", "budgets", "flags", "prices")
+_SETTLED = ("workspace", "budgets", "flags", "policies", "prices")
 #: Hashes, sets and strings that hold the state of tasks, and nothing else of a workspace.
 _OF_TASKS = tuple(
     name for name in WORKSPACE_KEYS if name not in {*COMMON_KEYS, *_SETTLED, "taken_over", "keys", "events", "done"}
@@ -62,7 +62,10 @@ def agent_grants(prefix: str, workspace: str | None) -> list[Grant]:
         Grant(("xadd",), (own("events"), own("audit"), fleet("audit")), of_keys="W"),
         *_counted_refusals(own("refused"), fleet("refused")),
         Grant(("hget", "hmget", "hgetall"), tuple(own(name) for name in _SETTLED), of_keys="R"),
-        Grant(("hgetall",), (fleet("flags"), fleet("prices")), of_keys="R"),
+        Grant(("hgetall",), (fleet("flags"), fleet("policies"), fleet("prices")), of_keys="R"),
+        # A sub-task is judged where it is submitted.
+        Grant(("xadd",), (own("decisions"),), of_keys="W"),
+        Grant(("hincrby",), (own("mismatches"),)),
         Grant(("hget", "hgetall", "hset", "hsetnx"), (own("keys"),)),
         Grant(("publish", "subscribe", "unsubscribe"), channels=tuple(_patterns(own.root, WORKSPACE_KEYS, ("done",)))),
         # Its own record, and its part of what is counted of the whole fleet.

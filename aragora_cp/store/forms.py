@@ -9,7 +9,7 @@ from typing import Any
 
 from aragora_cp.backoff import retry_ceilings
 from aragora_cp.lanes import capability_key
-from aragora_cp.model import Lane, NewTask, Priority, RateStanding, Ticket, Usage
+from aragora_cp.model import Decision, Demand, Lane, NewTask, Priority, RateStanding, Ticket, Usage
 
 Record = dict[str, bytes]
 
@@ -161,6 +161,24 @@ def usage_args(usage: Usage) -> tuple[int, int, str, int, int, str]:
     """Usage as the scripts take it."""
     cost = usage.cost_micros or 0
     return usage.input_tokens, usage.output_tokens, usage.model, cost, usage.cached_tokens, usage.price
+
+
+def decision_control(decision: Decision) -> dict[str, Any]:
+    """What the policy said, as `lib/decisions.lua` wants it."""
+    return {
+        "id": decision.decision_id,
+        "effect": decision.effect.value,
+        "rules": list(decision.rules),
+        "version": decision.version,
+        "reason": decision.reason,
+        "request": decision.request,
+        "differing": list(decision.differing),
+    }
+
+
+def hold_control(demand: Demand, digest: str) -> dict[str, Any]:
+    """Which approval a task needs, and for which payload."""
+    return {"quorum": demand.quorum, "expires_ms": demand.expires_ms, "digest": digest}
 
 
 def flat_pairs(record: Mapping[str, Any]) -> list[Any]:

@@ -21,6 +21,10 @@ COMMON_KEYS: Mapping[str, str] = {
     **TRAIL_KEYS,
     "flags": "flags",  # hash: name -> its newest version
     "flag_versions": "flag-versions:{}",  # list: a flag's versions, newest first
+    "policies": "policies",  # hash: enforce:<name>, shadow:<name> -> the document in force; revision
+    "policy": "policy:{}",  # hash: number -> document, never changed; last, in_force, before
+    "decisions": "decisions",  # stream: what the policy was asked lately, and how it decided
+    "mismatches": "mismatches",  # hash: <policy>@<version> in shadow mode -> decisions it would have made otherwise
     "prices": "prices",  # hash: `current` -> version, v<version> -> prices by model, at<version> -> when it was set
 }
 
@@ -39,6 +43,7 @@ WORKSPACE_KEYS: Mapping[str, str] = {
     "running": "running",  # zset by end of lease
     "delayed": "delayed",  # zset by due time: backoff, delay, run_at
     "deadlines": "deadlines",  # zset by end of queue_timeout
+    "held": "held",  # zset by end of the time for approval
     "awaiting": "awaiting:{}",  # set: tasks that a parked task waits for
     "awaited": "awaited:{}",  # set: parked tasks that wait for a task
     "children": "children:{}",  # set: sub-tasks of a task

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from aragora_cp.model import MICROS, ErrorCode, Priority, Task, TaskStatus
+from aragora_cp.model import MICROS, Approval, ErrorCode, Priority, Task, TaskStatus
 from aragora_cp.store.codec import loads
 from aragora_cp.store.forms import Record, error_field
 from aragora_cp.store.sealing import KeyNotHere, Unreadable, is_sealed
@@ -69,6 +69,7 @@ def read_task(
         parent_id=_text(record, "parent") or None,
         correlation_id=_text(record, "corr"),
         metadata=json.loads(record["meta"]) if "meta" in record else {},
+        approval=_approval(record),
     )
 
 
@@ -137,6 +138,20 @@ def _error(record: Record, opener: Opener) -> dict[str, Any] | None:
         return {"code": None, "message": None, "retryable": False, "history": history}
     last = history[-1]
     return {name: last[name] for name in ("code", "message", "retryable")} | {"history": history}
+
+
+def _approval(record: Record) -> Approval | None:
+    if "hold_quorum" not in record:
+        return None
+    return Approval(
+        required=int(record["hold_quorum"]),
+        approved_by=tuple(_text(record, "approved_by").split()),
+        expires_at=int(record["hold_until"]),
+        rules=tuple(_text(record, "hold_rules").split()),
+        version=_text(record, "hold_version"),
+        digest=_text(record, "hold_digest"),
+        submitted_by=_text(record, "actor"),
+    )
 
 
 def _progress(record: Record, opener: Opener) -> dict[str, Any] | None:

@@ -33,12 +33,21 @@ _LIBRARY = {
         "budgets",
         "usage",
         "lifecycle",
+        "decisions",
+        "approvals",
     ),
     "fleet": ("clock", "trail", "lanes"),
     "trail": ("clock", "trail", "streams"),
     "flags": ("clock", "trail", "flags"),
+    "policy": ("clock", "trail", "decisions"),
 }
-_KEYS = {"workspace": WORKSPACE_KEYS, "fleet": FLEET_KEYS, "trail": COMMON_KEYS, "flags": COMMON_KEYS}
+_KEYS = {
+    "workspace": WORKSPACE_KEYS,
+    "fleet": FLEET_KEYS,
+    "trail": COMMON_KEYS,
+    "flags": COMMON_KEYS,
+    "policy": COMMON_KEYS,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +84,7 @@ def _moves() -> str:
 @cache
 def script(name: str) -> Script:
     """The script `lua/<name>.lua`. Its first line names its home: ``-- home: workspace``, ``-- home: fleet``, or
-    ``-- home: trail`` and ``-- home: flags`` for one that works on what either has."""
+    ``-- home: trail``, ``-- home: flags`` or ``-- home: policy`` for one that works on what either has."""
     folder = files("aragora_cp.store") / "lua"
     body = (folder / f"{name}.lua").read_text()
     home = body.split("\n", 1)[0].removeprefix("-- home:").strip()

@@ -10,7 +10,7 @@ from typing import Any
 import redis
 
 from aragora_cp.config import ControlPlaneConfig
-from aragora_cp.model import ErrorCode, Failure, Hold, Lane, NewTask, TaskStatus, Usage
+from aragora_cp.model import Decision, ErrorCode, Failure, Hold, Lane, NewTask, TaskStatus, Usage
 from aragora_cp.ratelimits import limits_json, parse_limits
 from aragora_cp.store import scripts
 from aragora_cp.store.connection import translated
@@ -22,8 +22,10 @@ from aragora_cp.store.forms import (
     ShortBudget,
     Stopped,
     as_record,
+    decision_control,
     error_field,
     flat_pairs,
+    hold_control,
     lanes_json,
     new_record,
     read_admission,
@@ -65,9 +67,11 @@ class TaskStore:
         cache_digest: str,
         lanes: Sequence[Lane],
         must_encrypt: bool = False,
+        decision: Decision | None = None,
     ) -> Admission:
         """Admit one task. `idempotency` is (digest of the key, digest of the body, one that counts as the same or
-        ''). `must_encrypt`: also when the workspace's settings do not say so. One round trip.
+        ''). `must_encrypt`: also when the workspace's settings do not say so. `decision` is kept with it, and holds it
+        when it says so. One round trip.
 
         Sent twice under one id (a lost answer), it is admitted once.
         """
@@ -89,11 +93,15 @@ class TaskStore:
             "limits": self._platform_limits,
             "type": new.task_type,
             "estimate": -1 if new.estimate_micros is None else new.estimate_micros,
+            "decision": decision_control(decision) if decision else None,
+            "hold": hold_control(decision.demand, self.vault.digest(new.workspace, new.payload))
+            if decision and decision.demand
+            else None,
         }
-        answer = self._run_and_tell(
+        answer = self.run_and_tell(
             "submit_task",
             new.workspace,
-            json.dumps(control),
+            json.dumps({name: value for name, value in control.items() if value is not None}),
             lanes_json(lanes),
             self.vault.seal(new.workspace, task_id, "payload", new.payload),
             *flat_pairs(new_record(new, cache_digest)),
@@ -212,15 +220,15 @@ class TaskStore:
 
     def cancel(self, workspace: str, task_id: str, actor: str, correlation_id: str) -> Cancellation:
         """One round trip. Sent twice for a lost answer, it answers as the first time; so does `rerun`."""
-        answer = self._run_and_tell("cancel_task", workspace, task_id, actor, correlation_id, _call_id())
+        answer = self.run_and_tell("cancel_task", workspace, task_id, actor, correlation_id, _call_id())
         if answer[0] == b"unknown":
             return Cancellation("unknown", "", 0, (), None)
         children = tuple(child.decode() for child in answer[3])
         return Cancellation(answer[0].decode(), answer[1].decode(), int(answer[2]), children, as_record(answer[4]))
 
     def rerun(self, workspace: str, task_id: str, actor: str, correlation_id: str, lanes: Sequence[Lane]) -> Answer:
-        """Answers pending, conflict, budget or unknown. One round trip."""
-        answer = self._run_and_tell(
+        """Answers pending, held, conflict, budget or unknown. One round trip."""
+        answer = self.run_and_tell(
             "rerun_task",
             workspace,
             task_id,
@@ -293,7 +301,7 @@ class TaskStore:
         with translated():
             return scripts.run(self._client, self._call(name, workspace, *args))
 
-    def _run_and_tell(self, name: str, workspace: str, *args: Any) -> Any:
+    def run_and_tell(self, name: str, workspace: str, *args: Any) -> Any:
         """Run a script after which the monitor must look at the workspace, whatever it had planned; and tell it so.
 
         It is told after the record has changed: told before, it could look, find nothing, and look away.

@@ -32,6 +32,7 @@ def test_a_minimal_submit_is_accepted_and_says_where_the_task_is(submitter: Call
         "payload": {"n": 1},
         "result": None,
         "error": None,
+        "approval": None,
         "progress": None,
         "usage": None,
         "cost": None,

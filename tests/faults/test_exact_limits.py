@@ -78,9 +78,8 @@ async def submit_all(
                 await asyncio.sleep(0.05)
                 continue
             answered += 1
-            if answered in moments:
-                if workers := children(web):
-                    os.kill(chance.choice(workers), signal.SIGKILL)
+            if answered in moments and (workers := children(web)):
+                os.kill(chance.choice(workers), signal.SIGKILL)
             told: dict[str, Any] = answer.json()
             assert answer.status_code in (200, 202, 402, 429), told
             return answer.status_code, told.get("task_id")

@@ -25,13 +25,28 @@ from hypothesis.stateful import (
 )
 
 from aragora_cp.errors import AlreadyFinal, Conflict, IdempotencyConflict, StaleAttempt
-from aragora_cp.model import AgentSpec, Claim, Hold, NewTask, Priority, RetryPolicy, TaskStatus, Ticket
+from aragora_cp.model import (
+    AgentSpec,
+    Caller,
+    Claim,
+    Decision,
+    Demand,
+    Effect,
+    Hold,
+    NewTask,
+    Priority,
+    RetryPolicy,
+    Role,
+    TaskStatus,
+    Ticket,
+)
 from aragora_cp.store.inspection import Inspector
 from aragora_cp.store.records import read_task
 from aragora_cp.store.tasks import as_record
 from tests.conftest import short_config
 from tests.fleet import HANDLER_ERROR, PROCESS_LOST, REJECTED, Fleet
 from tests.invariants import broken_invariants
+from tests.policies import request
 from tests.scheduler_model import SPECS, Expected, Model, lane_of
 from tests.servers import StoreServer
 
@@ -41,6 +56,9 @@ AGENTS = st.sampled_from(sorted(SPECS))
 RETRIES = RetryPolicy(initial=0.0)
 #: A place in a list whose length the clock may decide: what is drawn must not depend on it.
 PICKS = st.integers(0, 999)
+
+
+HELD_REQUEST = request().to_json()
 
 
 class SchedulerMachine(RuleBasedStateMachine):
@@ -127,7 +145,8 @@ class SchedulerMachine(RuleBasedStateMachine):
         told, scheduler = self.model[task_id], self.fleet.scheduler
         if again and told.status in (S.FAILED, S.CANCELLED):
             scheduler.rerun("acme", task_id)
-            told.status, told.retries = S.PENDING, 0
+            told.status, told.retries = S.HELD if told.quorum else S.PENDING, 0
+            told.approved.clear()
         elif again:
             with pytest.raises(Conflict):
                 scheduler.rerun("acme", task_id)
@@ -137,6 +156,41 @@ class SchedulerMachine(RuleBasedStateMachine):
         else:
             scheduler.cancel("acme", task_id)
             self.model.end(task_id, S.CANCELLED)
+
+    @rule(target=tasks, quorum=st.integers(1, 2), delay=st.sampled_from([None, 600.0]))
+    def submit_held(self, quorum: int, delay: float | None) -> Any:
+        decision = Decision("d", Effect.HOLD, ("r",), "p0.w0", "", HELD_REQUEST, Demand(quorum, 600_000))
+        new = self.fleet.new(max_retries=1, retry=RETRIES, delay=delay)
+        task, _ = self.fleet.scheduler.submit(new, decision=decision)
+        self.model[task.task_id] = Expected(status=S.HELD, max_retries=1, quorum=quorum)
+        return task.task_id
+
+    @rule(task_id=tasks, who=st.sampled_from(["op-1", "op-2"]), word=st.sampled_from(["approve", "reject", "expire"]))
+    def people_decide(self, task_id: str, who: str, word: str) -> None:
+        told, person = self.model[task_id], Caller(who, "acme", Role.OPERATOR)
+        if not told.quorum:
+            return
+        if told.status is not S.HELD:
+            if word == "reject" and told.status is not S.FAILED:
+                with pytest.raises(Conflict):
+                    self.fleet.approvals.reject("acme", task_id, person, "no")
+        elif word == "reject":
+            self.fleet.approvals.reject("acme", task_id, person, "no")
+            self.model.end(task_id, S.FAILED)
+        elif word == "expire":
+            self.fleet.client.zadd(self.fleet.keys("held"), {task_id: 1})
+            assert self.fleet.sweep().repairs["not-approved"] == 1
+            self.model.end(task_id, S.FAILED)
+        else:
+            self.approve(task_id, person)
+
+    def approve(self, task_id: str, person: Caller) -> None:
+        told = self.model[task_id]
+        task = self.fleet.approvals.approve("acme", task_id, person)
+        told.approved.add(person.actor)
+        if len(told.approved) >= told.quorum:
+            told.status = S.PENDING
+        assert task.status is told.status
 
     # --- the fleet -------------------------------------------------------------------------------------------------
 
@@ -195,6 +249,7 @@ class SchedulerMachine(RuleBasedStateMachine):
                 self.model.end(ticket.task_id, S.FAILED)
         else:
             assert answer == "not-due"
+            assert told.status in (S.PENDING, S.HELD)
         return None
 
     @rule(hold=holds)

@@ -16,6 +16,7 @@ from tests.api.conftest import Caller
 A, B = "acme", "beta"
 #: Stands in everything that A says, so that it can be looked for.
 CANARY = "canary"
+POLICY = "canary-policy"
 AGENT, OTHER_AGENT = "canary-agent", "canary-other"
 TASK_TYPE, CAPABILITY = "canary.review", "canary"
 BUDGET = "canary-budget"
@@ -60,6 +61,18 @@ def settle(plane: ControlPlane, operator: Caller) -> Estate:
         answer = operator.put(f"/flags/{FLAG}", {"state": "ENABLED", "variants": variants, "defaultVariant": default})
         assert answer.status_code == 200, answer.json
     operator.register(OTHER_AGENT, [CAPABILITY], version="canary-1")
+
+    rules = {
+        "source": '@id("canary-all") permit(principal, action, resource);',
+        "tests": [
+            {
+                "request": {"action": "read", "principal": {"role": "viewer"}, "context": {"kind": "tasks"}},
+                "expect": "allow",
+            }
+        ],
+    }
+    answer = operator.call("PUT", f"/policies/{POLICY}", json=rules)
+    assert answer.status_code == 200, answer.json
 
     def submit(**more: Any) -> str:
         body = {**REPEATED, "idempotency_key": None, "cache_ttl": None, "metadata": {"canary": "note"}, **more}

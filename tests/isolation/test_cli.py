@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.isolation.estate import (
     CAPABILITY,
     COMMON_FLAG,
     FLAG,
+    POLICY,
     TASK_TYPE,
     A,
     Estate,
@@ -42,6 +44,17 @@ VERBS: Mapping[str, Sequence[str]] = {
     "tasks cancel": ["{task}"],
     "tasks retry": ["{task}", "--status FAILED", "--status CANCELLED --type canary.review --json"],
     "tasks list": ["", "--json", f"--agent {AGENT}", f"--type {TASK_TYPE}"],
+    "tasks approve": ["{task}"],
+    "tasks reject": ["{task} --reason mine"],
+    "policies list": ["", "--json", "--platform"],
+    "policies show": [POLICY, f"{POLICY} --json", f"{POLICY} --platform"],
+    "policies put": [f"{POLICY} rules.cedar --tests tests.json"],
+    "policies versions": [POLICY, f"{POLICY} --platform"],
+    "policies rollback": [POLICY, f"{POLICY} --version 1"],
+    "policies replay": [f"{POLICY} rules.cedar"],
+    "policies test": ["rules.cedar --tests tests.json"],
+    "policies explain": ["request.json"],
+    "policies delete": [POLICY],
     "agents list": ["", "--json", f"--capability {CAPABILITY}"],
     "agents show": [AGENT],
     "queues": ["", "--json"],
@@ -113,6 +126,10 @@ def calls(estate: Estate) -> Iterator[str]:
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no control plane's data is."""
     monkeypatch.chdir(tmp_path)
+    asked = {"action": "read", "principal": {"role": "viewer"}, "context": {"kind": "tasks"}}
+    (tmp_path / "rules.cedar").write_text('@id("mine") permit(principal, action, resource);')
+    (tmp_path / "tests.json").write_text(json.dumps([{"request": asked, "expect": "allow"}]))
+    (tmp_path / "request.json").write_text(json.dumps(asked))
 
 
 def test_every_verb_is_known() -> None:

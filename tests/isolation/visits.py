@@ -13,6 +13,7 @@ from tests.isolation.estate import (
     COMMON_FLAG,
     FLAG,
     OTHER_AGENT,
+    POLICY,
     REPEATED,
     TASK_TYPE,
     A,
@@ -149,6 +150,17 @@ def _registrations(*_: Any) -> Sequence[Visit]:
     return [Visit(json=body), Visit(json=body)]
 
 
+def _their_policy(**more: Any) -> Visits:
+    """In B's own scope there is none of that name, and the platform's are not B's to see or change."""
+    return lambda *_: [
+        Visit({"name": POLICY}, refused=True, **more),
+        Visit({"name": POLICY}, query={"platform": "true"}, refused=True, **more),
+    ]
+
+
+_RULES = '@id("all") permit(principal, action, resource);'
+_REQUEST = {"action": "read", "principal": {"role": "viewer"}, "context": {"kind": "tasks"}}
+
 #: By operation id.
 VISITS: Mapping[str, Visits] = {
     "health": _anything,
@@ -217,6 +229,42 @@ VISITS: Mapping[str, Visits] = {
     "put_prices": lambda *_: [
         Visit(json={"prices": {"mine": {"input": "1", "output": "1"}}}),
         Visit(query={"platform": "true"}, json={"prices": {}}, refused=True),
+    ],
+    "approve_task": _their_tasks(),
+    "reject_task": _their_tasks(json={"reason": "mine"}),
+    "list_approvals": lambda estate, _: [Visit(query={"limit": 200}), Visit(query={"cursor": estate.cursor})],
+    "list_policies": lambda *_: [Visit(), Visit(query={"platform": "true"}, refused=True)],
+    "get_policy": _their_policy(),
+    "publish_policy": lambda *_: [
+        Visit({"name": POLICY}, json={"source": _RULES, "tests": [{"request": _REQUEST, "expect": "allow"}]}),
+        Visit(
+            {"name": POLICY},
+            query={"platform": "true"},
+            json={"source": _RULES, "tests": [{"request": _REQUEST, "expect": "allow"}]},
+            refused=True,
+        ),
+        Visit({"name": POLICY}, json={"source": _RULES, "tests": []}, refused=True),
+    ],
+    "delete_policy": lambda *_: [
+        Visit({"name": POLICY}),
+        Visit({"name": POLICY}, query={"platform": "true"}, refused=True),
+    ],
+    "test_policy": lambda *_: [
+        Visit(json={"request": _REQUEST}),
+        Visit(json={"request": _REQUEST, "source": _RULES}),
+        Visit(json={"request": {**_REQUEST, "workspace": A}}, refused=True),
+    ],
+    "list_policy_versions": lambda *_: [
+        Visit({"name": POLICY}),
+        Visit({"name": POLICY}, query={"platform": "true"}, refused=True),
+    ],
+    "rollback_policy": lambda *_: [
+        Visit({"name": POLICY}, json={}),
+        Visit({"name": POLICY}, json={"version": 1}, query={"platform": "true"}, refused=True),
+    ],
+    "replay_policy": lambda *_: [
+        Visit({"name": POLICY}, json={"source": _RULES, "last": 10}),
+        Visit({"name": POLICY}, json={"source": _RULES}, query={"platform": "true"}, refused=True),
     ],
     "create_workspace": lambda *_: [Visit(json={"workspace": A}, refused=True)],
     "list_workspaces": lambda *_: [

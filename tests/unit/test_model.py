@@ -22,12 +22,16 @@ def test_a_completed_task_never_changes() -> None:
 
 
 def test_only_a_person_reopens_a_task_that_ended() -> None:
-    assert LEGAL_MOVES[S.FAILED] == LEGAL_MOVES[S.CANCELLED] == {S.PENDING}
+    assert LEGAL_MOVES[S.FAILED] == LEGAL_MOVES[S.CANCELLED] == {S.PENDING, S.HELD}
 
 
 def test_whatever_is_open_can_end_in_every_way() -> None:
-    for status in set(TaskStatus) - FINAL:
+    for status in {S.PENDING, S.RUNNING}:
         assert LEGAL_MOVES[status] >= FINAL
+
+
+def test_what_is_held_never_runs_without_having_waited() -> None:
+    assert LEGAL_MOVES[S.HELD] == {S.PENDING, S.FAILED, S.CANCELLED}
 
 
 def test_nothing_moves_to_itself() -> None:

@@ -134,6 +134,18 @@ class TaskUsageSchema(ma.Schema):
     price = fields.String(metadata={"description": "Whose prices, and which version, the last cost was worked out by."})
 
 
+class ApprovalSchema(ma.Schema):
+    """How far the approval of a task is that a policy held."""
+
+    required = fields.Integer(required=True)
+    approved_by = fields.List(fields.String(), required=True)
+    expires_at = fields.String(required=True, metadata={"format": "date-time"})
+    rules = fields.List(fields.String(), required=True)
+    policy_version = fields.String(required=True)
+    payload_digest = fields.String(required=True)
+    submitted_by = fields.String(required=True)
+
+
 class ListedTaskSchema(ma.Schema):
     """A task on a page of tasks: without its payload and its result."""
 
@@ -147,6 +159,7 @@ class ListedTaskSchema(ma.Schema):
     max_retries = fields.Integer(required=True)
     agent_id = fields.String(required=True, allow_none=True)
     error = fields.Nested(TaskErrorSchema, required=True, allow_none=True)
+    approval = fields.Nested(ApprovalSchema, required=True, allow_none=True)
     progress = fields.Nested(TaskProgressSchema, required=True, allow_none=True)
     usage = fields.Nested(TaskUsageSchema, required=True, allow_none=True)
     cost = fields.String(required=True, allow_none=True, metadata={"description": "A decimal text, never a float."})

@@ -17,6 +17,7 @@ if t.status == 'RUNNING' and t.attempt == attempt and t.lease == lease then
   return {'claimed', tickets, redis.call('HGETALL', K.task(id))}
 end
 if t.status == 'RUNNING' then return {'taken', tickets} end
+if t.status == 'HELD' then return {'not-due', tickets} end
 if t.status ~= 'PENDING' then return {'final', tickets} end
 if tonumber(attempt) ~= tonumber(t.attempt) + 1 then return {'stale-ticket', tickets} end
 if t.due ~= '' or t.parked ~= '' then return {'not-due', tickets} end

@@ -20,7 +20,7 @@ back_to_pending(id, t, false)
 local open = 0
 for n = 7, #ARGV do
   local status = redis.call('HGET', K.task(ARGV[n]), 'status')
-  if status == 'PENDING' or status == 'RUNNING' then
+  if status == 'HELD' or status == 'PENDING' or status == 'RUNNING' then
     redis.call('SADD', K.awaiting(id), ARGV[n])
     redis.call('SADD', K.awaited(ARGV[n]), id)
     open = open + 1

@@ -6,7 +6,7 @@
 local first, count, fix = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3] == '1'
 local findings = {}
 if fix and first == 0 then audit(CALLED_BY, 'workspace.mend', '', 'accepted', CALLED_AS) end
-local STATUSES = {'PENDING', 'RUNNING', 'COMPLETED', 'FAILED', 'CANCELLED'}
+local STATUSES = {'HELD', 'PENDING', 'RUNNING', 'COMPLETED', 'FAILED', 'CANCELLED'}
 
 local function found(kind, id)
   findings[#findings + 1] = {kind, id}
@@ -55,6 +55,12 @@ local function check_place(id, t)
   if #places(id, t) > 0 and found('queued-though-' .. string.lower(t.status), id) then
     leave_queue(id, t)
     put(id, t, 'parked', '')
+  end
+  local last = redis.call('ZSCORE', K.held(), id)
+  if t.status == 'HELD' and not last and found('held-without-end', id) then
+    redis.call('ZADD', K.held(), redis.call('HGET', K.task(id), 'hold_until') or NOW, id)
+  elseif t.status ~= 'HELD' and last and found('held-though-' .. string.lower(t.status), id) then
+    redis.call('ZREM', K.held(), id)
   end
   local leased = redis.call('ZSCORE', K.running(), id)
   if t.status == 'RUNNING' and not leased and found('run-without-lease', id) then

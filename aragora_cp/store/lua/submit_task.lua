@@ -4,7 +4,8 @@
 -- ARGV[1]  control JSON: id, idem, idem_digest, idem_also (another digest of the same body, '' none), idem_ms,
 --          cache, delay_ms, run_at, window, actor, parent, corr, placement ('' the workspace's own), limits (the
 --          platform's rate limits), type, estimate (of its cost in millionths, -1 none), encrypt (1: required, whatever
---          the settings say)
+--          the settings say), decision (what the policy said, see lib/decisions.lua; none when it was not asked),
+--          hold (quorum, expires_ms, digest; none when no approval is needed)
 -- ARGV[2]  JSON of the lanes that can serve it
 -- ARGV[3]  the payload
 -- ARGV[4…] the record's other fields and values, flat
@@ -54,7 +55,7 @@ if control.encrypt == 1 then TENANT.encrypted = true end
 if not may_keep(ARGV[3]) then return {'not-encrypted'} end
 local limits = rate_standing(control.limits, control.actor)
 if TENANT.max_pending then
-  local used = redis.call('ZCARD', K.by('PENDING'))
+  local used = redis.call('ZCARD', K.by('PENDING')) + redis.call('ZCARD', K.by('HELD'))
   if used >= TENANT.max_pending then
     refuse(control.actor, 'task.submit', id, 'quota-exceeded', control.corr)
     return {'quota', rate_rows(limits), 'max_pending', TENANT.max_pending, used}
@@ -76,14 +77,23 @@ end
 
 local fields = {'payload', ARGV[3], 'payer', payer}
 for n = 4, #ARGV do fields[#fields + 1] = ARGV[n] end
-audit(control.actor, 'task.submit', id, 'accepted', control.corr, nil, {status = 'PENDING'})
+local decision, hold = control.decision, control.hold
+local status = hold and 'HELD' or 'PENDING'
+audit(control.actor, 'task.submit', id, 'accepted', control.corr, nil, {status = status,
+  decision = decision and decision.id, rules = decision and table.concat(decision.rules, ' '),
+  policy_version = decision and decision.version})
 rate_take(limits)
 reserve(id, plan)
+if decision then
+  note_decision(decision, control.actor, id)
+  fields[#fields + 1] = 'decision'
+  fields[#fields + 1] = decision.id
+end
 redis.call('HSET', K.task(id), unpack(fields))
-redis.call('HSET', K.task(id), 'status', 'PENDING', 'created', NOW, 'seq', redis.call('INCR', K.seq()))
+redis.call('HSET', K.task(id), 'status', status, 'created', NOW, 'seq', redis.call('INCR', K.seq()))
 if control.placement == '' then redis.call('HSET', K.task(id), 'placement', TENANT.placement) end
 redis.call('ZADD', K.tasks(), NOW, id)
-redis.call('ZADD', K.by('PENDING'), NOW, id)
+redis.call('ZADD', K.by(status), NOW, id)
 remember(id)
 if control.parent ~= '' and redis.call('EXISTS', K.task(control.parent)) == 1 then
   redis.call('SADD', K.children(control.parent), id)
@@ -92,12 +102,13 @@ end
 local t = load_routing(id)
 event('submitted', id, t)
 local due = math.max(control.run_at, control.delay_ms > 0 and NOW + control.delay_ms or 0)
-if due > NOW then
-  delay_until(id, t, due, 'delayed')
-  redis.call('HSET', K.task(id), 'run_at', due)
+if hold then
+  if due > NOW then redis.call('HSET', K.task(id), 'run_at', due) end
+  ask(id, t, hold.quorum, hold.expires_ms, decision.version, table.concat(decision.rules, ' '), hold.digest)
+  redis.call('HSET', K.task(id), 'hold_request', decision.request)
+  event('held', id, t)
 else
-  enqueue(id, t)
-  place(t.prio, read_lanes(ARGV[2]), control.window, tickets)
+  let_in(id, t, due, read_lanes(ARGV[2]), control.window, tickets)
 end
 local created = answer('created', id)
 created[5] = rate_rows(limits)

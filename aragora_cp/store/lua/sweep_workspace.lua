@@ -39,6 +39,15 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', K.deadlines(), '-inf', NOW, 'LIM
   end
 end
 
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', K.held(), '-inf', NOW, 'LIMIT', 0, c.most)) do
+  redis.call('ZREM', K.held(), id)
+  local t = load_routing(id)
+  if t and t.status == 'HELD' then
+    reject_held(id, t, 'monitor', t.corr, 'it was not approved in time')
+    repaired('not-approved')
+  end
+end
+
 if c.judge == 1 then
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', K.running(), '-inf', NOW, 'LIMIT', 0, c.most)) do
     local t = load_routing(id)
@@ -171,7 +180,7 @@ local next_look = -1
 local function by_then(ms)
   if ms and (next_look < 0 or ms < next_look) then next_look = ms end
 end
-for _, index in ipairs({K.delayed(), K.deadlines()}) do
+for _, index in ipairs({K.delayed(), K.deadlines(), K.held()}) do
   local head = redis.call('ZRANGE', index, 0, 0, 'WITHSCORES')
   by_then(head[2] and math.max(tonumber(head[2]), NOW + 1))
 end

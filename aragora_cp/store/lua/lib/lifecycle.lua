@@ -41,6 +41,7 @@ local function leave_queue(id, t)
   leave_window(id, t)
   redis.call('ZREM', K.delayed(), id)
   redis.call('ZREM', K.deadlines(), id)
+  redis.call('ZREM', K.held(), id)
 end
 
 local function count_running(lane_name, by)
