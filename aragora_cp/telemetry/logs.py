@@ -33,6 +33,7 @@ _QUIETER = {
     "httpcore": logging.WARNING,
     "httpx": logging.WARNING,
     "kombu": logging.WARNING,
+    "multiprocessing": logging.WARNING,
     "tornado.access": logging.WARNING,
     "urllib3": logging.WARNING,
     "werkzeug": logging.WARNING,

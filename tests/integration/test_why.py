@@ -217,7 +217,9 @@ class Remedies:
         self.help(*nearest, *found.facts["missing"])
 
     def busy(self, task_id: str, found: Reason) -> None:
+        """More agents of both pools: the task may be placed in either."""
         self.help(*ALL)
+        self.fleet.agent(f"own-{len(self.helpers)}", *ALL, workspace=self.fleet.workspace, concurrency=20)
 
     def draining(self, task_id: str, found: Reason) -> None:
         for agent in self.fleet.registry.list(self.fleet.workspace).items:
