@@ -26,6 +26,7 @@ _ACTIONS = {
     "complete_task": "task.finish",
     "report_progress": "task.progress",
     "heartbeat": "agent.heartbeat",
+    "force_breaker": "agent.breaker",
     "create_token": "token.issue",
 }
 _LONGEST_TARGET = 128

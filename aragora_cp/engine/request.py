@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import secrets
+import threading
 from typing import Any
 
 from celery.exceptions import Ignore, InvalidTaskError
 from celery.worker.request import Request
 
+from aragora_cp.engine import holdback
 from aragora_cp.engine.interrupt import LEASE_LENGTH
 from aragora_cp.model import Hold
 
@@ -72,3 +74,6 @@ class AgentRequest(Request):
 
     def _end(self) -> None:
         self.ended = True
+        # On threads this may be one of them; there the parent's next look hears it.
+        if holdback.told() and threading.current_thread() is threading.main_thread():
+            self.app.agent_step.hold_back()

@@ -34,6 +34,8 @@ class Answer:
     word: str
     record: Record | None = None
     tickets: tuple[Ticket, ...] = ()
+    #: What the breaker said to the call that went along.
+    beside: Any = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from aragora_cp.telemetry.origin import Origin, present
 
 _LIBRARY = {
     "workspace": ("clock", "trail", "record", "tenant", "backlog", "windows", "ageing", "journal", "lifecycle"),
-    "fleet": ("clock", "trail", "lanes"),
+    "fleet": ("clock", "trail", "breaker", "lanes", "calls"),
     "trail": ("clock", "trail", "streams"),
 }
 _KEYS = {"workspace": WORKSPACE_KEYS, "fleet": FLEET_KEYS, "trail": TRAIL_KEYS}
