@@ -15,6 +15,9 @@ from aragora_cp.store.connection import translated
 from aragora_cp.store.forms import Record, as_record
 from aragora_cp.store.keys import fleet_keys
 
+#: Length of one outcome in a window's text; its last letter is the kind (lib/breaker.lua).
+_ENTRY = 14
+
 
 @dataclass(frozen=True, slots=True)
 class Word:
@@ -89,8 +92,7 @@ def read_breaker(record: Record, of_model: Record, now: int) -> Breaker:
     forced = _forced(record, now)
     until = _number(record, "forced_until" if forced else "open_until")
     state, model_state = state_of(record, now), state_of(of_model, now)
-    outcomes = record.get("recent", b"").decode().split(",")
-    kinds = [outcome[-1] for outcome in outcomes if outcome]
+    kinds = record.get("recent", b"").decode()[_ENTRY - 1 :: _ENTRY]
     paused = max(
         _number(record, "paused_until"),
         _number(of_model, "paused_until"),

@@ -20,16 +20,15 @@ TASKS = 200
 def two_hundred(
     caller: Caller, start_agent: StartAgent, folder: Path, mode: str, options: str = ""
 ) -> tuple[Counter[TaskStatus], Counter[str], int]:
-    """200 tasks for an agent that fails at once on everything and for a good one: how the tasks ended, how many attempts
-    each agent had, and the retries that were used."""
+    """200 tasks for an agent that fails at once on everything and for a good one: how the tasks ended, how many
+    attempts each agent had, and the retries that were used."""
     broken = folder / "broken"
     broken.touch()
     lane = f"jobs-{mode}{options.replace(' ', '')}"
     start_agent(f"bad-{lane}", options, capabilities=lane, HELPER_BROKEN=str(broken), ARAGORA_CP_BREAKER_MODE=mode)
     start_agent(f"good-{lane}", options, capabilities=lane, ARAGORA_CP_BREAKER_MODE=mode)
-    tasks = [
-        caller.submit("job", {"file": str(folder / "journal")}, needs=(lane,), max_retries=3) for _ in range(TASKS)
-    ]
+    payload = {"file": str(folder / "journal"), "seconds": 0.1}
+    tasks = [caller.submit("job", payload, needs=(lane,), max_retries=3) for _ in range(TASKS)]
     ended = [caller.ended(task_id, 90) for task_id in tasks]
     attempts = Counter(line.split("-")[0] for line in (folder / "journal").read_text().split())
     print(f"breakers {mode} {options}: {dict(Counter(str(task.status) for task in ended))}, "
@@ -50,7 +49,7 @@ def test_with_breakers_the_bad_one_gets_ten_attempts_and_every_task_completes(
 def test_without_them_tasks_burn_their_retries(caller: Caller, start_agent: StartAgent, tmp_path: Path) -> None:
     ended, attempts, _ = two_hundred(caller, start_agent, tmp_path, "off")
     assert attempts["bad"] > TASKS
-    assert ended[TaskStatus.FAILED] > 0
+    assert ended[TaskStatus.FAILED] > TASKS / 5
 
 
 def test_a_mended_agent_comes_back(caller: Caller, start_agent: StartAgent, tmp_path: Path) -> None:

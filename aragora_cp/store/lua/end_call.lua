@@ -17,13 +17,14 @@ if counted and outcome == 'throttled' then
     if after(b.paused_until) <= 0 then
       audit('agent:' .. id, key and 'model.pause' or 'agent.pause', name or id, 'accepted', '', nil, {seconds = pause / 1000})
     end
+    standing_changed = true
     redis.call('HSET', b.key, 'paused_until', string.format('%d', NOW + pause))
     if key then redis.call('PEXPIRE', key, FORGET_MODEL_MS) end
   end
 end
 if counted then
   end_of_call(id, r, call, outcome)
-  recount_online(id)
+  if standing_changed then recount_online(id) end
 end
 local found = standing(id, r)
 return {counted and 'counted' or 'ignored', found.state, found.ms}

@@ -46,26 +46,28 @@ local function shut_for(b)
   return left
 end
 
--- The window with one more outcome in it: no more than `calls`, none older than `window_ms`. Kinds: s and l are done
--- (l slowly), f and x failed (x slowly). Answers its text and how many are in it, failed, and were slow.
+-- The window with one more outcome in it: no more than `calls`, none older than `window_ms`; oldest first, each 13
+-- digits and a kind: s and l are done (l slowly), f and x failed (x slowly). Answers its text and how many are in it,
+-- failed, and were slow.
+local ENTRY = 14
+local function count_of(text, kinds) return select(2, string.gsub(text, kinds, '')) end
+
 local function with_outcome(b, r, kind)
-  local kept = {}
-  for at, was in string.gmatch(b.recent, '(%d+)(%a)') do
-    if tonumber(at) > NOW - r.window_ms then kept[#kept + 1] = at .. was end
+  local text = b.recent
+  local drop = math.max(0, #text / ENTRY - r.calls + 1) * ENTRY
+  while drop < #text and tonumber(string.sub(text, drop + 1, drop + ENTRY - 1)) <= NOW - r.window_ms do
+    drop = drop + ENTRY
   end
-  kept[#kept + 1] = string.format('%d', NOW) .. kind
-  local failed, slow = 0, 0
-  local first = math.max(1, #kept - r.calls + 1)
-  for n = first, #kept do
-    local was = string.sub(kept[n], -1)
-    if was == 'f' or was == 'x' then failed = failed + 1 end
-    if was == 'l' or was == 'x' then slow = slow + 1 end
-  end
-  return table.concat(kept, ',', first), #kept - first + 1, failed, slow
+  text = string.sub(text, drop + 1) .. string.format('%013d', NOW) .. kind
+  return text, #text / ENTRY, count_of(text, '[fx]'), count_of(text, '[lx]')
 end
+
+-- Whether this script has changed what some agent may take.
+local standing_changed = false
 
 -- Open time doubles with each trip up to the cap; one that has been closed for the longest open time starts anew.
 local function open_breaker(b, r, name, why)
+  standing_changed = true
   local trips = tonumber(b.trips) or 0
   if b.breaker ~= 'open' and b.closed_at ~= '' and NOW - tonumber(b.closed_at) >= r.open_most_ms then trips = 0 end
   local ms = math.min(r.open_ms * 2 ^ math.min(trips, 30), r.open_most_ms)
@@ -76,6 +78,7 @@ local function open_breaker(b, r, name, why)
 end
 
 local function close_breaker(b, name, why)
+  standing_changed = true
   audit('control-plane', name.kind .. '.close', name.id, 'accepted', '', {breaker = state_of(b)},
     {breaker = 'closed', why = why})
   redis.call('HSET', b.key, 'breaker', '', 'closed_at', NOW, 'passed', 0, 'recent', '', 'spared', '')
