@@ -1,6 +1,6 @@
 """Aragora Control Plane: a multi-tenant control plane for fleets of AI agents.
 
-Agent authors need `Agent`, `Context` and `RejectTask`; programs that submit tasks without HTTP need
+Agent authors need `Agent`, `Context`, `RejectTask` and `Throttled`; programs that submit tasks without HTTP need
 `ControlPlaneCoordinator` and `ControlPlaneConfig`. They are imported on first use: a web process loads no agent code.
 """
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from aragora_cp.agent import Agent, Context
     from aragora_cp.config import ControlPlaneConfig
     from aragora_cp.coordinator import ControlPlaneCoordinator
-    from aragora_cp.errors import RejectTask, TaskCancelled, TaskFailed
+    from aragora_cp.errors import RejectTask, TaskCancelled, TaskFailed, Throttled, UpstreamFailed
 
 _HOMES = {
     "Agent": "agent",
@@ -25,6 +25,8 @@ _HOMES = {
     "RejectTask": "errors",
     "TaskCancelled": "errors",
     "TaskFailed": "errors",
+    "Throttled": "errors",
+    "UpstreamFailed": "errors",
 }
 
 __all__ = [
@@ -35,6 +37,8 @@ __all__ = [
     "RejectTask",
     "TaskCancelled",
     "TaskFailed",
+    "Throttled",
+    "UpstreamFailed",
     "__version__",
 ]
 

@@ -25,6 +25,9 @@ _PARSERS: Mapping[str, tuple[Callable[[str], Any], str]] = {
     "int": (int, "a whole number"),
     "float": (float, "a number"),
 }
+_BREAKER_MODES = ("on", "off")
+#: The window is read with each outcome.
+_MOST_BREAKER_CALLS = 200
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _LOG_FORMATS = ("auto", "json", "console")
 
@@ -73,6 +76,24 @@ class ControlPlaneConfig:
     #: Pause between two rounds of the monitor.
     monitor_interval: float = 0.25
     web_threads: int = 64
+    #: `on`, or `off`: no breaker opens by itself. What operators force and upstreams ask for holds either way.
+    breaker_mode: str = "on"
+    #: What an agent's breaker judges by: its last so many attempts, none older than `breaker_window`.
+    breaker_window_calls: int = 50
+    breaker_window: float = 600.0
+    #: It judges by no fewer attempts than this.
+    breaker_min_calls: int = 5
+    #: It opens when this share of them failed, or when this share of them took `breaker_slow_time` or longer.
+    breaker_failure_rate: float = 0.5
+    breaker_slow_rate: float = 1.0
+    breaker_slow_time: float = 240.0
+    #: How long it stays open; twice as long each time, up to the longest.
+    breaker_open_time: float = 30.0
+    breaker_max_open_time: float = 300.0
+    #: Attempts that must all do well before it closes again.
+    breaker_probes: int = 3
+    #: Of a lane's agents, no greater share is kept out by their breakers at once (rounded down).
+    max_ejection_share: float = 0.5
     #: Failed authentications of one source address a minute; more are refused before they are looked at.
     auth_failures: int = 30
     #: Proxies of ours before the web processes, each of which appends to X-Forwarded-For.
@@ -105,6 +126,10 @@ class ControlPlaneConfig:
             "monitor_interval",
             "ageing",
             "audit_retention",
+            "breaker_window",
+            "breaker_slow_time",
+            "breaker_open_time",
+            "breaker_max_open_time",
         ):
             self._require(name, _positive, "must be a positive number of seconds")
         for name in (
@@ -114,8 +139,12 @@ class ControlPlaneConfig:
             "max_result_bytes",
             "web_threads",
             "auth_failures",
+            "breaker_window_calls",
+            "breaker_min_calls",
+            "breaker_probes",
         ):
             self._require(name, lambda v: isinstance(v, int) and v >= 1, "must be a whole number of at least 1")
+        self._check_breaker()
         self._require("max_task_retries", lambda v: isinstance(v, int) and v >= 0, "must be 0 or more")
         self._require("trusted_proxies", lambda v: isinstance(v, int) and 0 <= v <= 16, "must be 0 to 16")
         self._require("drain_timeout", lambda v: math.isfinite(v) and v >= 0, "must be 0 or more seconds")
@@ -151,6 +180,19 @@ class ControlPlaneConfig:
         if not good:
             shown = redact_url(value) if name.endswith("_url") else value
             raise ConfigError(f"{name} {rule} (it is {shown!r}); set it as {ENV_PREFIX}{name.upper()}")
+
+    def _check_breaker(self) -> None:
+        self._require("breaker_mode", lambda v: v in _BREAKER_MODES, f"must be one of: {', '.join(_BREAKER_MODES)}")
+        self._require(
+            "breaker_window_calls", lambda v: v <= _MOST_BREAKER_CALLS, f"must be at most {_MOST_BREAKER_CALLS}"
+        )
+        for name in ("breaker_failure_rate", "breaker_slow_rate"):
+            self._require(name, lambda v: 0 < v <= 1, "must be a share above 0, up to 1")
+        self._require("max_ejection_share", lambda v: 0 <= v <= 1, "must be a share from 0 to 1")
+        if self.breaker_min_calls > self.breaker_window_calls:
+            raise ConfigError("breaker_min_calls is above breaker_window_calls: no breaker would ever open")
+        if self.breaker_max_open_time < self.breaker_open_time:
+            raise ConfigError("breaker_max_open_time must not be below breaker_open_time")
 
     def _check_tls(self) -> None:
         """A connection that somebody believes to be encrypted must be."""

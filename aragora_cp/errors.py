@@ -4,6 +4,8 @@
     ├── ConfigError                  a setting is wrong (process exits, never seen over HTTP)
     ├── AgentError                   raised in an agent's process
     │   ├── RejectTask               a handler's own word: the task is at fault, final
+    │   ├── UpstreamFailed           the model behind the agent failed, not the agent
+    │   ├── Throttled                the model behind the agent asks for a pause (its 429)
     │   ├── AttemptFailed            an attempt ended badly, with its reason as the record wants it
     │   ├── TaskCancelled            the task was cancelled or fenced off
     │   └── WaitWouldDeadlock        waiting here could never end
@@ -52,6 +54,25 @@ class AgentError(AragoraError):
 
 class RejectTask(AgentError):
     """The handler rejects this task: it is the task's fault, and trying again would not help."""
+
+
+class UpstreamFailed(AgentError):
+    """The model or service behind this agent failed: tried again like any failure, but counted against the model."""
+
+
+class Throttled(AgentError):
+    """The model or service behind this agent takes no more for now (its 429)."""
+
+    #: Of a pause, in seconds: what an upstream names beyond it is not believed.
+    LONGEST = 3600.0
+
+    def __init__(self, message: str | None = None, *, retry_after: float) -> None:
+        """All agents of this one's model, in its pool, take nothing for `retry_after` seconds (at most an hour). The
+        task goes back to its place and loses no retry. Raises ValueError for a time that is none."""
+        super().__init__(message)
+        if not 0 < retry_after < float("inf"):
+            raise ValueError("retry_after must be a positive number of seconds")
+        self.retry_after = min(float(retry_after), self.LONGEST)
 
 
 class AttemptFailed(AgentError):

@@ -104,6 +104,7 @@ class ErrorCode(StrEnum):
     REJECTED = "rejected"
     BUDGET_EXCEEDED = "budget-exceeded"
     UNREADABLE = "unreadable"
+    UPSTREAM_ERROR = "upstream-error"
 
 
 class Role(StrEnum):
@@ -440,6 +441,36 @@ class Agent:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """What an agent's circuit breaker lets it do: `state` is closed, open, half-open or paused (its model's breaker is
+    open, or its upstream asked for a pause), `pause` the seconds for which it shall take nothing."""
+
+    state: str = "closed"
+    pause: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """An agent's circuit breaker, and its model's. `until`: end of the open or forced time. `calls`, `failed` and
+    `slow` are the window's; `spared`: it would be open if its lane could spare it. `paused_until`: of the upstream's
+    pause, or the model's breaker."""
+
+    state: str
+    until: int | None
+    forced: bool
+    reason: str
+    actor: str
+    trips: int
+    calls: int
+    failed: int
+    slow: int
+    spared: bool
+    model: str
+    model_state: str
+    paused_until: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Beat:
     """What an agent is told in answer to a heartbeat: of which attempts the task was cancelled, and which it does not
     hold (any more). By hold, not by task: it may have a doubled ticket of a task in hand that it rightly runs."""
@@ -447,6 +478,7 @@ class Beat:
     cancel: tuple[Hold, ...]
     lost: tuple[Hold, ...]
     drain: bool
+    standing: Standing = Standing()
 
 
 @dataclass(frozen=True, slots=True)

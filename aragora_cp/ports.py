@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from aragora_cp.config import ControlPlaneConfig
-from aragora_cp.model import AgentSpec, Beat, Claim, Failure, Hold, Lane, Task, Ticket
+from aragora_cp.model import AgentSpec, Beat, Claim, Failure, Hold, Lane, Standing, Task, Ticket
 
 
 class TicketBroker(Protocol):
@@ -84,12 +84,17 @@ class AgentHost(Protocol):
 
 
 class TaskOutcomes(Protocol):
-    """The part of the scheduler that the engine reports to."""
+    """The part of the scheduler that the engine reports to. `standing`: what the last claim or report of this process
+    learnt of the agent's breaker."""
+
+    standing: Standing
 
     def claim(self, hold: Hold, agent: AgentSpec) -> Claim | str: ...
     def finish(self, hold: Hold, result: bytes, agent: AgentSpec) -> Task: ...
-    def fail(self, hold: Hold, failure: Failure, agent_id: str) -> Task: ...
-    def hand_back(self, hold: Hold, *, awaits: Sequence[str] = ()) -> None: ...
+    def fail(self, hold: Hold, failure: Failure, agent_id: str, *, handle: str | None = None) -> Task: ...
+    def hand_back(self, hold: Hold, *, awaits: Sequence[str] = (), handle: str | None = None) -> None: ...
+    def let_go(self, hold: Hold, agent: AgentSpec) -> None: ...
+    def throttled(self, hold: Hold, agent: AgentSpec, retry_after: float) -> None: ...
     def get(self, workspace: str, task_id: str) -> Task: ...
 
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from aragora_cp.config import ControlPlaneConfig
 from aragora_cp.errors import AgentConflict, Conflict, NotFound, StaleSession
-from aragora_cp.model import Agent, AgentSpec, AgentStatus, Beat, Hold, Lane, Page, agent_handle, read_handle
+from aragora_cp.health.breaker import Outcome, rules
+from aragora_cp.model import Agent, AgentSpec, AgentStatus, Beat, Breaker, Hold, Lane, Page, agent_handle, read_handle
 from aragora_cp.store.agents import AgentStore, read_agent
+
+#: What the states of leases that a heartbeat finds say of an attempt.
+_ENDS = {"cancelled": Outcome.NONE, "lost": Outcome.LOST, "late": Outcome.LOST, "ended": Outcome.LOST}
 
 #: How old the local copy of the lanes may be, in seconds.
 LANES_FRESH = 0.5
@@ -47,7 +51,9 @@ class AgentRegistry:
         AgentConflict. An id that another owner holds in the same pool is a Conflict. Raises QuotaExceeded when the
         workspace has as many agents that are not offline as it may have.
         """
-        word, record = self._store.register(spec, session=self._new_session(), owner=owner, takeover=takeover)
+        word, record = self._store.register(
+            spec, session=self._new_session(), owner=owner, takeover=takeover, rules=rules(self._config)
+        )
         if word == "foreign" or record is None:
             raise Conflict(f"the agent id {spec.agent_id!r} is taken")
         if word == "alive":
@@ -76,18 +82,44 @@ class AgentRegistry:
         when another process has registered under this id (its attempts then end with their leases).
         """
         ids = [hold.task_id for hold in holds] if running is None else running
-        word, found = self._store.beat(
+        word, standing, found = self._store.beat(
             handle, session, holds, running=ids, completed=completed, failed=failed, stuck=stuck
         )
         if word == "unknown":
             raise _no_agent(read_handle(handle)[0])
         if word == "stale":
             raise StaleSession
+        self._settle(handle, found)
         return Beat(
             cancel=tuple(hold for hold, state in found.items() if state == "cancelled"),
             lost=tuple(hold for hold, state in found.items() if state in ("lost", "late", "ended")),
             drain=word == "drain",
+            standing=standing,
         )
+
+    def _settle(self, handle: str, found: Mapping[Hold, str]) -> None:
+        """Tell the breaker of attempts that ended without the agent's word: by a time limit or a lease that ran out, or
+        because the task was cancelled, which is nobody's fault. A round trip when there are any."""
+        ends = {hold: _ENDS[state] for hold, state in found.items() if state in _ENDS}
+        if ends:
+            breakers = self._store.breakers
+            breakers.tell([breakers.end(handle, hold, outcome) for hold, outcome in ends.items()])
+
+    def force_breaker(self, agent_id: str, workspace: str | None, word: str, *, reason: str, seconds: float) -> Breaker:
+        """Hold an agent's breaker ``open`` or ``closed`` for so long, or ``auto``: give it back to itself, fresh.
+        Raises NotFound. Five round trips."""
+        handle = self.get(agent_id, workspace).handle
+        if not self._store.breakers.force(handle, word, reason=reason, seconds=seconds):
+            raise _no_agent(agent_id)
+        return self.breaker(agent_id, workspace)
+
+    def breaker(self, agent_id: str, workspace: str | None) -> Breaker:
+        """An agent's breaker, and its model's. Raises NotFound. Three round trips."""
+        handle = self.get(agent_id, workspace).handle
+        found = self._store.breakers.find(handle)
+        if found is None:
+            raise _no_agent(agent_id)
+        return found
 
     def leave(self, handle: str, session: str) -> None:
         """The agent's process ends: it is offline from now on. A newer session is left alone. One round trip."""

@@ -7,6 +7,7 @@ import builtins
 import logging
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
 from functools import partial
@@ -24,6 +25,7 @@ from aragora_cp.errors import (
     StaleAttempt,
     TaskCancelled,
 )
+from aragora_cp.health.breaker import Outcome, outcome_of
 from aragora_cp.lanes import SHARED_POOL, agent_lane, narrowed, serves
 from aragora_cp.model import (
     AgentSpec,
@@ -34,6 +36,7 @@ from aragora_cp.model import (
     Lane,
     NewTask,
     Page,
+    Standing,
     Submission,
     Task,
     TaskStatus,
@@ -43,11 +46,13 @@ from aragora_cp.model import (
 )
 from aragora_cp.ports import LaneDirectory, Switches, TicketBroker
 from aragora_cp.store.agents import lanes_of
+from aragora_cp.store.breakers import read_word
 from aragora_cp.store.digests import cache_digest, idempotency_digests
-from aragora_cp.store.forms import Record, Stopped
+from aragora_cp.store.forms import Answer, Record, Stopped
 from aragora_cp.store.records import read_task
 from aragora_cp.store.refusals import no_room
 from aragora_cp.store.refusals import refusal as refused
+from aragora_cp.store.scripts import Call
 from aragora_cp.store.sealing import KeyNotHere, Unreadable
 from aragora_cp.store.tasks import NO_KEY_PAUSE, UNREADABLE, TaskStore
 
@@ -89,6 +94,8 @@ class TaskScheduler:
         self._config = config
         self._new_id = new_id
         self._switches = switches or Switches()
+        #: What the last claim or report of this process learnt of its agent's breaker; of use where one agent runs.
+        self.standing = Standing()
         self._chance = chance or Random()  # noqa: S311 - spreads retries, guards nothing
         self._price = price or (lambda _, usage: usage)
 
@@ -201,15 +208,25 @@ class TaskScheduler:
         """Take the attempt that a ticket names, under the lease token in `hold` (chosen by the agent, unguessable; the
         same one again answers the same claim). Answers why not as a word: unknown, final, taken, stale-ticket, not-due,
         incapable; capability-off, when what it needs is switched off for now; no-key, when another agent may be able to
-        read it, and unreadable, when nobody ever will: it has failed. Released tickets go out."""
+        read it, and unreadable, when nobody ever will: it has failed; breaker-open, when the agent's breaker or its
+        model's lets it take nothing: the task is back in place. Released tickets go out. One round trip for a claim
+        that is granted; one more for one that is not."""
         lanes = self._lanes_of(agent, hold.workspace)
         # Whatever ticket it got hold of: an agent that belongs to one workspace serves no other.
         able = lanes if agent.workspace in (None, hold.workspace) else ()
         must_encrypt = self._switches.must_encrypt(hold.workspace)
-        answer = self._store.claim(hold, agent.agent_id, lanes[0].name, able, must_encrypt=must_encrypt)
+        breaker = self._store.breakers.begin(agent.handle, hold)
+        answer = self._store.claim(hold, agent.agent_id, lanes[0].name, able, breaker, must_encrypt=must_encrypt)
         self.send(answer.tickets)
+        shut = self._note(answer) == "refused"
         if answer.record is None:
+            if not shut:
+                self._note_end(hold, agent.handle, Outcome.NONE)
             return answer.word
+        if shut:
+            with suppress(StaleAttempt, NotFound):
+                self.hand_back(hold)
+            return "breaker-open"
         try:
             payload = self._store.vault.open(
                 hold.workspace, hold.task_id, "payload", answer.record.get("payload", b"null")
@@ -263,27 +280,63 @@ class TaskScheduler:
         `progress`."""
         priced = self._price(hold.workspace, usage or Usage())
         lanes = self._lanes_of(agent, hold.workspace)
-        answer = self._store.finish(hold, result, agent.agent_id, lanes, priced)
+        breaker = self._store.breakers.end(agent.handle, hold, Outcome.OK)
+        answer = self._store.finish(hold, result, agent.agent_id, lanes, priced, breaker)
+        self._note(answer)
         self.send(answer.tickets)
         return self._answered(hold, answer.word, answer.record)
 
-    def fail(self, hold: Hold, failure: Failure, agent_id: str) -> Task:
+    def fail(self, hold: Hold, failure: Failure, agent_id: str, *, handle: str | None = None) -> Task:
         """An attempt ended without a result: the answer is PENDING with `next_attempt_at` while retries are left, else
-        FAILED. Raises StaleAttempt, NotFound."""
-        answer = self._store.fail(hold, failure, agent_id, self._chance.random())
+        FAILED. `handle`: the agent's, by default a shared one's. Raises StaleAttempt, NotFound. Two round trips for a
+        loss: one that was a cancelled task's end is not held against the agent."""
+        handle, outcome = handle or agent_id, outcome_of(failure)
+        breaker = None if outcome is Outcome.LOST else self._store.breakers.end(handle, hold, outcome)
+        answer = self._store.fail(hold, failure, agent_id, self._chance.random(), breaker)
+        if breaker is not None:
+            self._note(answer)
+        else:
+            self._note_end(hold, handle, Outcome.NONE if answer.word in ("stale", "unknown") else outcome)
         return self._answered(hold, answer.word, answer.record)
 
-    def hand_back(self, hold: Hold, *, awaits: Sequence[str] = ()) -> None:
+    def let_go(self, hold: Hold, agent: AgentSpec) -> None:
+        """An attempt was given up because its task was cancelled: its agent's breaker has nothing to wait for. Whatever
+        the heartbeat has said of it meanwhile stands."""
+        self._note_end(hold, agent.handle, Outcome.NONE)
+
+    def throttled(self, hold: Hold, agent: AgentSpec, retry_after: float) -> None:
+        """The upstream of an attempt asked for a pause of `retry_after` seconds: the agents of its model, in its pool,
+        take nothing for so long; the task goes back to its place and loses no retry. Raises StaleAttempt, NotFound."""
+        breaker = self._store.breakers.end(agent.handle, hold, Outcome.THROTTLED, retry_after)
+        self._hand_back(hold, (), breaker)
+
+    def hand_back(self, hold: Hold, *, awaits: Sequence[str] = (), handle: str | None = None) -> None:
         """Give an attempt back without using up a retry. With `awaits` the task runs again when those sub-tasks are
-        final, else at once at its old place. Raises StaleAttempt, NotFound."""
-        answer = self._store.hand_back(hold, self.lanes_for(hold.workspace, (), None), awaits)
+        final, else at once at its old place. `handle`: of the agent that had it in hand. Raises StaleAttempt,
+        NotFound."""
+        self._hand_back(hold, awaits, self._store.breakers.end(handle, hold, Outcome.NONE) if handle else None)
+
+    # --- inside ----------------------------------------------------------------------------------------------------
+
+    def _note(self, answer: Answer) -> str:
+        """Keep how the breaker stands after a claim or a report; answers its word."""
+        word = read_word(answer.beside)
+        self.standing = word.standing
+        return word.word
+
+    def _note_end(self, hold: Hold, handle: str, outcome: Outcome) -> None:
+        (word,) = self._store.breakers.tell([self._store.breakers.end(handle, hold, outcome)])
+        self.standing = word.standing
+
+    def _hand_back(self, hold: Hold, awaits: Sequence[str], breaker: Call | None) -> None:
+        answer = self._store.hand_back(hold, self.lanes_for(hold.workspace, (), None), awaits, beside=breaker)
         self.send(answer.tickets)
+        if breaker is not None:
+            self._note(answer)
         if answer.word == "unknown":
             raise _no_task(hold.task_id)
         if answer.word == "stale":
             raise StaleAttempt
-
-    # --- inside ----------------------------------------------------------------------------------------------------
 
     def lanes_for(self, workspace: str, required: Sequence[str], agent_id: str | None) -> builtins.list[Lane]:
         """The lanes whose agents may run such a task; no round trip while the directory's copy is fresh."""
@@ -311,10 +364,11 @@ class TaskScheduler:
         """An attempt whose payload cannot be read here. A key that this agent lacks is no fault of the task."""
         if lost:
             log.error("task failed: its payload cannot be read", extra={"task_id": hold.task_id})
-            self.fail(hold, UNREADABLE, agent.agent_id)
+            self.fail(hold, UNREADABLE, agent.agent_id, handle=agent.handle)
             return "unreadable"
         log.error("task left to other agents: this one lacks its workspace's key", extra={"workspace": hold.workspace})
-        self._store.hand_back(hold, (), pause=NO_KEY_PAUSE)
+        breaker = self._store.breakers.end(agent.handle, hold, Outcome.NONE)
+        self._store.hand_back(hold, (), pause=NO_KEY_PAUSE, beside=breaker)
         return "no-key"
 
     def send(self, tickets: Sequence[Ticket]) -> None:

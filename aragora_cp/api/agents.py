@@ -124,7 +124,11 @@ def heartbeat(body: dict[str, Any], agent_id: str) -> Response:
     elif status is AgentStatus.OFFLINE:
         registry.leave(handle, session)
     cancel, lost = ([hold.task_id for hold in holds] for holds in (beat.cancel, beat.lost))
-    return json_answer({"cancel": cancel, "lost": lost, "drain": drain})
+    standing = beat.standing
+    told: dict[str, Any] = {"cancel": cancel, "lost": lost, "drain": drain}
+    if standing.pause:
+        told |= {"breaker": standing.state, "pause": standing.pause}
+    return json_answer(told)
 
 
 @blueprint.route("/<agent_id>/drain", methods=["POST"])

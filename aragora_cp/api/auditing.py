@@ -28,6 +28,7 @@ _ACTIONS = {
     "complete_task": "task.finish",
     "report_progress": "task.progress",
     "heartbeat": "agent.heartbeat",
+    "force_breaker": "agent.breaker",
     "create_token": "token.issue",
     "roll_back_flag": "flag.roll-back",
 }

@@ -9,7 +9,7 @@ from flask import Response
 
 from aragora_cp.api.access import requires
 from aragora_cp.api.bodies import Resource, as_json, carries_result, json_answer, result_limit
-from aragora_cp.api.schemas.agents import CompleteSchema, FailSchema, ProgressSchema
+from aragora_cp.api.schemas.agents import THROTTLED, CompleteSchema, FailSchema, ProgressSchema
 from aragora_cp.api.schemas.tasks import TaskSchema
 from aragora_cp.api.services import services, tenant
 from aragora_cp.api.sessions import reporting_agent
@@ -51,8 +51,10 @@ def fail_task(body: dict[str, Any], task_id: str) -> Response:
     The task comes back PENDING with `next_attempt_at` while retries are left, else FAILED.
     """
     agent, hold = reporting_agent(body["session"]), _hold(body, task_id)
+    if body["code"] == THROTTLED:
+        return _give_back(agent, hold, body["retry_after"])
     failure = Failure(ErrorCode(body["code"]), body["message"], body["retryable"])
-    task = services().plane.scheduler.fail(hold, failure, agent.agent_id)
+    task = services().plane.scheduler.fail(hold, failure, agent.agent_id, handle=agent.handle)
     _count(agent, hold, failed=1)
     return json_answer(task_view(task))
 
@@ -70,6 +72,13 @@ def report_progress(body: dict[str, Any], task_id: str) -> Response:
         usage["cost"] = body["cost"]
     _note(hold, usage, percent=body.get("percent"), message=body.get("message"))
     return json_answer(task_view(services().plane.scheduler.get(hold.workspace, hold.task_id)))
+
+
+def _give_back(agent: Agent, hold: Hold, retry_after: float) -> Response:
+    scheduler = services().plane.scheduler
+    scheduler.throttled(hold, _spec(agent), retry_after)
+    _count(agent, hold)
+    return json_answer(task_view(scheduler.get(hold.workspace, hold.task_id)))
 
 
 def _hold(body: Mapping[str, Any], task_id: str) -> Hold:

@@ -1,16 +1,21 @@
-"""`aragora-cp agents`: who is there."""
+"""`aragora-cp agents`: who is there, and their circuit breakers."""
 
 from __future__ import annotations
 
 import click
 
+from aragora_cp.cli import breakers
 from aragora_cp.cli.output import moment, print_fields, print_json, print_table
 from aragora_cp.cli.session import Session, segment, with_session
 
 
 @click.group()
 def agents() -> None:
-    """Look at the agents."""
+    """Look at the agents, and after their circuit breakers."""
+
+
+for _command in (breakers.breaker, breakers.force_open, breakers.force_close, breakers.reset):
+    agents.add_command(_command)
 
 
 @agents.command(name="list")
@@ -26,11 +31,12 @@ def list_(session: Session, status: str | None, capability: str | None, limit: i
         print_json(found)
         return
     print_table(
-        ["agent", "status", "capabilities", "model", "running", "done", "failed", "heartbeat"],
+        ["agent", "status", "breaker", "capabilities", "model", "running", "done", "failed", "heartbeat"],
         (
             (
                 agent["agent_id"],
                 agent["status"],
+                agent["breaker"],
                 agent["capabilities"],
                 agent["model"],
                 f"{len(agent['running'])} of {agent['concurrency']}",
@@ -58,6 +64,7 @@ def show(session: Session, agent_id: str, as_json: bool) -> None:
         {
             "agent": agent["agent_id"],
             "status": agent["status"],
+            "breaker": agent["breaker"],
             "workspace": agent["workspace"] or "shared by all",
             "capabilities": agent["capabilities"],
             "model": agent["model"],

@@ -17,6 +17,7 @@ from celery.signals import celeryd_init, worker_shutdown
 from celery.worker import state as worker_state
 from celery.worker.control import control_command
 
+from aragora_cp.engine import holdback
 from aragora_cp.engine.interrupt import stop_attempt
 from aragora_cp.engine.request import AgentRequest, outcomes
 from aragora_cp.engine.tickets import agent_node, lane_queue
@@ -96,11 +97,14 @@ class AgentStep(bootsteps.StartStopStep):
     def __init__(self, consumer: Any, **kwargs: Any) -> None:
         super().__init__(consumer, **kwargs)
         consumer.agent_step = self
+        consumer.app.agent_step = self
         self._consumer: Any = None
         self._timer: Any = None
         self._last: frozenset[str] = frozenset()
         self._beat_at = float("-inf")
         self._draining = False
+        self._consuming = True
+        self._look_by = float("inf")
         self._stop_by: float | None = None
         self._terms = 0
         self._store_away = False
@@ -108,6 +112,7 @@ class AgentStep(bootsteps.StartStopStep):
     def start(self, consumer: Any) -> None:
         self._consumer = consumer
         self._draining = False
+        self._consuming = True
         signal.signal(signal.SIGTERM, self._on_term)
         signal.signal(signal.SIGINT, self._on_term)
         self._timer = consumer.timer.call_repeatedly(LOOK_EVERY, self._look)
@@ -134,6 +139,8 @@ class AgentStep(bootsteps.StartStopStep):
             self._consumer.pool.maintain_pool()
             if not self._prefork:
                 self._keep_limits_of_threads()
+            if holdback.told():
+                self.hold_back()
             self._maybe_beat()
             self._stop_overdue()
             if self._terms:
@@ -147,7 +154,7 @@ class AgentStep(bootsteps.StartStopStep):
         now = time.monotonic()
         changed = running != self._last or outcomes.completed or outcomes.failed
         due = self._host.config.heartbeat_interval if not changed else BEAT_PAUSE
-        if now - self._beat_at < due:
+        if now - self._beat_at < due and now < self._look_by:
             return
         completed, failed = outcomes.completed, outcomes.failed
         self._beat_at = now
@@ -162,6 +169,7 @@ class AgentStep(bootsteps.StartStopStep):
             if not self._store_away:
                 log.warning("the store is away, working on", extra={"reason": str(error)})
             self._store_away = True
+            self._look_by = time.monotonic() + BEAT_PAUSE
             return
         except StaleSession:
             log.error("another process has taken over this agent's id; stopping")  # noqa: TRY400
@@ -181,14 +189,33 @@ class AgentStep(bootsteps.StartStopStep):
         for request in requests:
             if request.hold in told:
                 self.cancel(request)
-        if beat.drain != self._draining and self._stop_by is None:
+        standing = beat.standing
+        self._look_by = time.monotonic() + standing.pause if standing.pause else float("inf")
+        if self._stop_by is not None:
+            return
+        if beat.drain != self._draining:
             self._draining = beat.drain
             log.info("draining" if beat.drain else "taking work again")
-            for name in self._queues():
-                if beat.drain:
-                    self._consumer.cancel_task_queue(name)
-                else:
-                    self._consumer.add_task_queue(name)
+        self._consume(not beat.drain and not standing.pause, standing.state)
+
+    def hold_back(self) -> None:
+        """The breaker lets this agent take nothing: stop at once; the next look's heartbeat says for how long."""
+        holdback.heard()
+        if self._stop_by is None:
+            self._consume(False, "open")
+        self._look_by = float("-inf")
+
+    def _consume(self, consume: bool, breaker: str) -> None:
+        if consume == self._consuming:
+            return
+        self._consuming = consume
+        if not self._draining:
+            log.info("taking work" if consume else "taking nothing for now", extra={"breaker": breaker})
+        for name in self._queues():
+            if consume:
+                self._consumer.add_task_queue(name)
+            else:
+                self._consumer.cancel_task_queue(name)
 
     # --- cancelling ------------------------------------------------------------------------------------------------
 
@@ -283,7 +310,7 @@ class AgentStep(bootsteps.StartStopStep):
         for request in left:
             with request.about():
                 try:
-                    self._host.scheduler.hand_back(request.hold)
+                    self._host.scheduler.hand_back(request.hold, handle=self._host.spec.handle)
                 except (StaleAttempt, NotFound, StoreUnavailable):
                     log.debug("not handed back")
             if self._child(request):

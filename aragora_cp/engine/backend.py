@@ -12,6 +12,7 @@ from billiard.exceptions import TimeLimitExceeded, WorkerLostError
 from celery import states
 from celery.backends.base import Backend, SyncBackendMixin
 
+from aragora_cp.engine import holdback
 from aragora_cp.errors import NotFound, StaleAttempt, StoreUnavailable
 from aragora_cp.model import Claim, ErrorCode, Failure, Hold, TaskStatus
 from aragora_cp.ports import AgentHost
@@ -65,6 +66,10 @@ class SchedulerBackend(SyncBackendMixin, Backend):
             self._report_or_keep(hold, report)
         return result
 
+    def report(self, hold: Hold, report: Callable[[], None]) -> None:
+        """In a child: make a report of its own, waiting for the store as for any other."""
+        self._report_patiently(hold, report)
+
     def flush(self) -> None:
         """In the parent: make the reports that could not be made before. Stops at the first that still cannot."""
         while self.pending:
@@ -95,10 +100,11 @@ class SchedulerBackend(SyncBackendMixin, Backend):
             return lambda: _discard(host.scheduler.finish(hold, result.result, host.spec))
         if state == states.FAILURE or (state == states.RETRY and failure is not None):
             reason = failure or _parents_reason(result)
-            return lambda: _discard(host.scheduler.fail(hold, reason, host.spec.agent_id))
+            spec = host.spec
+            return lambda: _discard(host.scheduler.fail(hold, reason, spec.agent_id, handle=spec.handle))
         if state in (states.RETRY, states.REVOKED):
             # Celery gives it up by itself: a cold shutdown, a terminated child. A cancelled task stays cancelled.
-            return lambda: host.scheduler.hand_back(hold)
+            return lambda: host.scheduler.hand_back(hold, handle=host.spec.handle)
         return None
 
     def _report_or_keep(self, hold: Hold, report: Callable[[], None]) -> None:
@@ -112,11 +118,15 @@ class SchedulerBackend(SyncBackendMixin, Backend):
         pause = 0.1
         while True:
             try:
-                return _fenced(hold, report)()
+                _fenced(hold, report)()
             except StoreUnavailable:
                 if time.monotonic() >= give_up:
                     log.error("outcome not reported: the store stayed away")  # noqa: TRY400
-                    return None
+                    return
+            else:
+                if self._host.scheduler.standing.pause:
+                    holdback.tell()
+                return
             time.sleep(pause)
             pause = min(pause * 2, 2.0)
 

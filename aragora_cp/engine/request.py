@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import secrets
+import threading
 from contextlib import AbstractContextManager
 from typing import Any
 
 from celery.exceptions import Ignore, InvalidTaskError
 from celery.worker.request import Request
 
+from aragora_cp.engine import holdback
 from aragora_cp.engine.app import CORRELATION_HEADER
 from aragora_cp.engine.interrupt import LEASE_LENGTH
 from aragora_cp.model import Hold
@@ -81,3 +83,6 @@ class AgentRequest(Request):
 
     def _end(self) -> None:
         self.ended = True
+        # On threads this may be one of them; there the parent's next look hears it.
+        if holdback.told() and threading.current_thread() is threading.main_thread():
+            self.app.agent_step.hold_back()

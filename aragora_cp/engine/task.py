@@ -12,6 +12,7 @@ from celery import Celery, Task
 from celery.exceptions import Ignore, Retry
 from celery.signals import task_postrun
 
+from aragora_cp.engine import holdback
 from aragora_cp.engine.app import CORRELATION_HEADER, TASK_NAME
 from aragora_cp.engine.interrupt import stoppable, was_stopped
 from aragora_cp.errors import (
@@ -21,6 +22,8 @@ from aragora_cp.errors import (
     StepAside,
     StoreUnavailable,
     TaskCancelled,
+    Throttled,
+    UpstreamFailed,
     WaitWouldDeadlock,
 )
 from aragora_cp.model import Claim, ErrorCode, Failure, Hold
@@ -60,6 +63,7 @@ class AgentTask(Task):
         """Claim the attempt; raises Ignore when there is nothing to claim, and the ticket has served its purpose."""
         hold = Hold(args[0], args[1], args[2], self.request.lease)
         subject.begin(hold, self.request.get(CORRELATION_HEADER) or "")
+        holdback.wait_until_heard()
         try:
             claim = self.host.scheduler.claim(hold, self.host.spec)
         except StoreUnavailable:
@@ -67,6 +71,8 @@ class AgentTask(Task):
             log.warning("ticket dropped: the store is away")
             raise Ignore from None
         if isinstance(claim, str):
+            if self.host.scheduler.standing.pause:
+                holdback.tell()
             log.info("ticket dropped", extra={"reason": claim})
             raise Ignore
         self.request.claim = claim
@@ -80,11 +86,18 @@ class AgentTask(Task):
                 result = self.host.perform(claim, lambda: was_stopped(claim.hold.lease))
             _end_stray_fork(process)
             return Completed(result)
+        except Throttled as throttled:
+            log.info(
+                "given back: the upstream asks for a pause", extra={"task_id": task_id, "pause": throttled.retry_after}
+            )
+            self._give_back(claim.hold, throttled)
+            raise Ignore from None
         except StepAside as aside:
             self._hand_back(claim.hold, aside.task_ids)
             raise Ignore from None
         except (TaskCancelled, StaleAttempt):
             log.info("attempt given up: cancelled, or no longer ours")
+            self._let_go(claim.hold)
             raise Ignore from None
         except BaseException as error:
             _end_stray_fork(process)
@@ -109,9 +122,20 @@ class AgentTask(Task):
 
     def _hand_back(self, hold: Hold, awaits: tuple[str, ...]) -> None:
         try:
-            self.host.scheduler.hand_back(hold, awaits=awaits)
+            self.host.scheduler.hand_back(hold, awaits=awaits, handle=self.host.spec.handle)
         except StaleAttempt:
             log.info("attempt no longer ours")
+
+    def _give_back(self, hold: Hold, throttled: Throttled) -> None:
+        """Report patiently, as any outcome: the pause must not be lost with a store that is away for a moment."""
+        self.backend.report(hold, lambda: self.host.scheduler.throttled(hold, self.host.spec, throttled.retry_after))
+
+    def _let_go(self, hold: Hold) -> None:
+        """What cannot be said now, the heartbeats say: the attempt is in hand no longer."""
+        try:
+            self.host.scheduler.let_go(hold, self.host.spec)
+        except StoreUnavailable:
+            log.debug("given up without saying so", extra={"task_id": hold.task_id})
 
 
 def failure_of(error: BaseException) -> Failure:
@@ -121,6 +145,8 @@ def failure_of(error: BaseException) -> Failure:
             return Failure(ErrorCode(error.code), str(error), error.retryable)
         case SoftTimeLimitExceeded():
             return Failure(ErrorCode.TIMEOUT, "the attempt ran longer than its time limit", True)
+        case UpstreamFailed():
+            return Failure(ErrorCode.UPSTREAM_ERROR, _words(error), True)
         case RejectTask():
             return Failure(ErrorCode.HANDLER_ERROR, _words(error), False)
         case WaitWouldDeadlock():

@@ -74,7 +74,11 @@ def agent_grants(prefix: str, workspace: str | None) -> list[Grant]:
         Grant(("zadd", "zrem"), (fleet("beats"), fleet("offline"), fleet("active")), of_keys="W"),
         Grant(("zscore",), (fleet("beats"),), of_keys="R"),
         Grant(("hset", "hincrby", "hdel", "hgetall"), (fleet("lanes"), fleet("slots"))),
-        Grant(("hincrby", "hdel"), (fleet("members"),)),
+        Grant(("hget", "hincrby", "hdel"), (fleet("members"), fleet("ejected"))),
+        # Its breaker, and those of the models that its pool works with.
+        Grant(("hget", "hset", "hdel", "hkeys", "hvals", "hgetall", "hexists"), (fleet("calls", record),)),
+        Grant(("exists", "hmget", "hset", "hincrby", "pexpire"), (fleet("model", f"{scope}/*"),)),
+        Grant(("zadd", "zrem", "zcount", "zremrangebyscore", "pexpire"), (fleet("probes", f"{scope}/*"),)),
         Grant(("incr",), (fleet("lanes_version"),)),
         # A shared one looks at its start for workspaces whose root key it lacks.
         *([] if workspace else [Grant(("zrange",), (fleet("active"),), of_keys="R")]),

@@ -11,8 +11,9 @@ import redis
 from aragora_cp.config import ControlPlaneConfig
 from aragora_cp.errors import Conflict, QuotaExceeded
 from aragora_cp.lanes import SHARED_POOL, agent_lane, lane_name
-from aragora_cp.model import Agent, AgentSpec, AgentStatus, Hold, Lane, agent_handle, read_handle
+from aragora_cp.model import Agent, AgentSpec, AgentStatus, Hold, Lane, Standing, agent_handle, read_handle
 from aragora_cp.store import scripts
+from aragora_cp.store.breakers import read_word, state_of
 from aragora_cp.store.connection import translated
 from aragora_cp.store.forms import Record, as_record
 from aragora_cp.store.keys import fleet_keys, workspace_keys
@@ -28,11 +29,15 @@ class AgentStore:
         self._client = client
         self._config = config
         self._tasks = tasks
+        self.breakers = tasks.breakers
         self._keys = fleet_keys(config.key_prefix)
 
-    def register(self, spec: AgentSpec, *, session: str, owner: str, takeover: bool) -> tuple[str, Record | None]:
-        """Answers created, replaced, alive (refused; the record is the live one's) or foreign (refused). Raises
-        QuotaExceeded, Conflict when the workspace is being deleted. One round trip, two for a workspace's agent."""
+    def register(
+        self, spec: AgentSpec, *, session: str, owner: str, takeover: bool, rules: str
+    ) -> tuple[str, Record | None]:
+        """Answers created, replaced, alive (refused; the record is the live one's) or foreign (refused). `rules`: its
+        breaker's. Raises QuotaExceeded, Conflict when the workspace is being deleted. One round trip, two for a
+        workspace's agent."""
         pool = spec.workspace or SHARED_POOL
         lane = lane_name(pool, spec.capabilities)
         lane_json = json.dumps({"pool": pool, "capabilities": list(spec.capabilities)})
@@ -44,7 +49,10 @@ class AgentStore:
             "task_types": json.dumps(dict(spec.task_types)),
             "kind": spec.kind,
             "lane_json": lane_json,
+            "rules": rules,
         }
+        if self._config.breaker_mode == "off":
+            record["breaker"] = ""
         answer = self._run(
             "register_agent",
             spec.handle,
@@ -72,19 +80,21 @@ class AgentStore:
         completed: int,
         failed: int,
         stuck: int,
-    ) -> tuple[str, dict[Hold, str]]:
+    ) -> tuple[str, Standing, dict[Hold, str]]:
         """One heartbeat and the renewal of all leases of the agent: one round trip, whatever it runs.
 
-        Answers (ok, drain, stale or unknown; what became of each hold). A stale session's leases are renewed too:
-        whether an attempt is still its own is for the attempt's fence to say, not for the agent's session."""
+        Answers (ok, drain, stale or unknown; how its breaker stands; what became of each hold). A stale session's
+        leases are renewed too: whether an attempt is still its own is for the attempt's fence to say, not for the
+        agent's session."""
         call = self._call("beat_agent", handle, session, json.dumps(list(running)), completed, failed, stuck)
         renewals = self._tasks.renew_calls(holds)
         with translated():
-            word, *answers = scripts.run_all(self._client, [call, *(each for _, each in renewals)])
+            told, *answers = scripts.run_all(self._client, [call, *(each for _, each in renewals)])
         found: dict[Hold, str] = {}
         for (group, _), words in zip(renewals, answers, strict=True):
             found |= {hold: text.decode() for hold, text in zip(group, words, strict=True)}
-        return word.decode(), found
+        standing = read_word(told).standing if len(told) > 1 else Standing()
+        return told[0].decode(), standing, found
 
     def leave(self, handle: str, session: str = "", *, remove: bool = False) -> str:
         """Answers left, stale or unknown. One round trip."""
@@ -186,7 +196,7 @@ def read_agent(agent_id: str, record: Record, now: int, timeout_ms: int) -> Agen
         status=status,
         concurrency=int(record["concurrency"]),
         running=running,
-        breaker="closed",
+        breaker=state_of(record, now),
         labels=json.loads(record["labels"]),
         version=record["version"].decode(),
         session=record["session"].decode(),

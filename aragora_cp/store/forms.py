@@ -60,6 +60,8 @@ class Answer:
     record: Record | None = None
     tickets: tuple[Ticket, ...] = ()
     budget: ShortBudget | None = None
+    #: What the breaker said to the call that went along.
+    beside: Any = None
 
 
 @dataclass(frozen=True, slots=True)

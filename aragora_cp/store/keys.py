@@ -72,6 +72,10 @@ FLEET_KEYS: Mapping[str, str] = {
     "lanes": "lanes",  # hash: lane -> pool and capabilities
     "slots": "lanes:slots",  # hash: lane -> slots that may take new work
     "members": "lanes:members",  # hash: lane -> agents that are not offline
+    "ejected": "lanes:ejected",  # hash: lane -> agents that are out by their own breakers
+    "calls": "calls:{}",  # hash: attempts that an agent has in hand, for its breaker
+    "model": "model:{}",  # hash with expiry: breaker of a model in a pool; pool, slash, model
+    "probes": "model-probes:{}",  # zset with expiry, by end of lease: attempts that try a model out
     "lanes_load": "lanes:load",  # string: the leader's last count, JSON
     "lanes_version": "lanes:version",  # counter: bumped by every change of lanes or slots
     "trails": "trails",  # zset, lexical: workspaces whose audit trail has a seal

@@ -36,7 +36,7 @@ _LIBRARY = {
         "decisions",
         "approvals",
     ),
-    "fleet": ("clock", "trail", "lanes"),
+    "fleet": ("clock", "trail", "breaker", "lanes", "calls"),
     "trail": ("clock", "trail", "streams"),
     "flags": ("clock", "trail", "flags"),
     "policy": ("clock", "trail", "decisions"),

@@ -13,6 +13,7 @@ from aragora_cp.config import ControlPlaneConfig
 from aragora_cp.model import Decision, ErrorCode, Failure, Hold, Lane, NewTask, TaskStatus, Usage
 from aragora_cp.ratelimits import limits_json, parse_limits
 from aragora_cp.store import scripts
+from aragora_cp.store.breakers import BreakerStore
 from aragora_cp.store.connection import translated
 from aragora_cp.store.forms import (
     Admission,
@@ -53,6 +54,7 @@ class TaskStore:
 
     def __init__(self, client: redis.Redis, config: ControlPlaneConfig, vault: Vault | None = None) -> None:
         self.vault = vault or Vault(client, config)
+        self.breakers = BreakerStore(client, config)
         self._client = client
         self._config = config
         self._active = fleet_keys(config.key_prefix)("active")
@@ -109,10 +111,19 @@ class TaskStore:
         return read_admission(new.workspace, answer)
 
     def claim(
-        self, hold: Hold, agent_id: str, lane: str, lanes: Sequence[Lane], *, must_encrypt: bool = False
+        self,
+        hold: Hold,
+        agent_id: str,
+        lane: str,
+        lanes: Sequence[Lane],
+        beside: scripts.Call | None = None,
+        *,
+        must_encrypt: bool = False,
     ) -> Answer:
-        """Claim an attempt. `lanes`: the agent's own first, then its direct one. One round trip."""
-        answer = self._run(
+        """Claim an attempt. `lanes`: the agent's own first, then its direct one. `beside`: a call to the fleet's slot
+        that runs just before. One round trip."""
+        beside_answer, answer = self._run_beside(
+            beside,
             "claim_task",
             hold.workspace,
             hold.task_id,
@@ -129,7 +140,7 @@ class TaskStore:
             int(must_encrypt),
         )
         record = as_record(answer[2]) if len(answer) > 2 else None
-        return Answer(answer[0].decode(), record, read_tickets(hold.workspace, answer[1]))
+        return Answer(answer[0].decode(), record, read_tickets(hold.workspace, answer[1]), beside=beside_answer)
 
     def renew_calls(self, holds: Iterable[Hold]) -> list[tuple[list[Hold], scripts.Call]]:
         """The calls that renew `holds`, one for each workspace; the registry sends them with its heartbeat."""
@@ -168,9 +179,18 @@ class TaskStore:
         _, budget, agent_id, lane, attempt = answer
         return Stopped(budget.decode(), agent_id.decode(), lane.decode(), attempt)
 
-    def finish(self, hold: Hold, result: bytes, agent_id: str, lanes: Sequence[Lane], usage: Usage) -> Answer:
-        """Answers finished, stale or unknown. One round trip."""
-        answer = self._run(
+    def finish(
+        self,
+        hold: Hold,
+        result: bytes,
+        agent_id: str,
+        lanes: Sequence[Lane],
+        usage: Usage,
+        beside: scripts.Call | None = None,
+    ) -> Answer:
+        """Answers finished, stale or unknown. `beside` as in `claim`. One round trip."""
+        beside_answer, answer = self._run_beside(
+            beside,
             "finish_task",
             hold.workspace,
             hold.task_id,
@@ -183,12 +203,15 @@ class TaskStore:
             *usage_args(usage),
         )
         record = as_record(answer[2]) if len(answer) > 2 else None
-        return Answer(answer[0].decode(), record, read_tickets(hold.workspace, answer[1]))
+        return Answer(answer[0].decode(), record, read_tickets(hold.workspace, answer[1]), beside=beside_answer)
 
-    def fail(self, hold: Hold, failure: Failure, agent_id: str, chance: float) -> Answer:
-        """Answers retry, failed, ignored, stale or unknown. One round trip."""
+    def fail(
+        self, hold: Hold, failure: Failure, agent_id: str, chance: float, beside: scripts.Call | None = None
+    ) -> Answer:
+        """Answers retry, failed, ignored, stale or unknown. `beside` as in `claim`. One round trip."""
         field = error_field(hold.attempt)
-        answer = self._run(
+        beside_answer, answer = self._run_beside(
+            beside,
             "fail_task",
             hold.workspace,
             hold.task_id,
@@ -201,11 +224,21 @@ class TaskStore:
             chance,
             agent_id,
         )
-        return Answer(answer[0].decode(), as_record(answer[1]) if len(answer) > 1 else None)
+        return Answer(answer[0].decode(), as_record(answer[1]) if len(answer) > 1 else None, beside=beside_answer)
 
-    def hand_back(self, hold: Hold, lanes: Sequence[Lane], awaits: Sequence[str] = (), *, pause: float = 0) -> Answer:
-        """Answers pending, stale or unknown. It waits for `awaits`, or `pause` seconds. One round trip."""
-        answer = self._run(
+    def hand_back(
+        self,
+        hold: Hold,
+        lanes: Sequence[Lane],
+        awaits: Sequence[str] = (),
+        *,
+        pause: float = 0,
+        beside: scripts.Call | None = None,
+    ) -> Answer:
+        """Answers pending, stale or unknown. It waits for `awaits`, or `pause` seconds. `beside` as in `claim`. One
+        round trip."""
+        beside_answer, answer = self._run_beside(
+            beside,
             "hand_back_task",
             hold.workspace,
             hold.task_id,
@@ -216,7 +249,7 @@ class TaskStore:
             round(pause * 1000),
             *awaits,
         )
-        return Answer(answer[0].decode(), None, read_tickets(hold.workspace, answer[1]))
+        return Answer(answer[0].decode(), None, read_tickets(hold.workspace, answer[1]), beside=beside_answer)
 
     def cancel(self, workspace: str, task_id: str, actor: str, correlation_id: str) -> Cancellation:
         """One round trip. Sent twice for a lost answer, it answers as the first time; so does `rerun`."""
@@ -300,6 +333,15 @@ class TaskStore:
     def _run(self, name: str, workspace: str, *args: Any) -> Any:
         with translated():
             return scripts.run(self._client, self._call(name, workspace, *args))
+
+    def _run_beside(self, beside: scripts.Call | None, name: str, workspace: str, *args: Any) -> tuple[Any, Any]:
+        """Run `beside` (another slot's, it stands for itself) and then a script of ours, in one round trip."""
+        call = self._call(name, workspace, *args)
+        with translated():
+            if beside is None:
+                return None, scripts.run(self._client, call)
+            first, answer = scripts.run_all(self._client, [beside, call])
+        return first, answer
 
     def run_and_tell(self, name: str, workspace: str, *args: Any) -> Any:
         """Run a script after which the monitor must look at the workspace, whatever it had planned; and tell it so.

@@ -34,6 +34,8 @@ NEEDED = {
     "heartbeat": Role.AGENT,
     "drain_agent": Role.OPERATOR,
     "resume_agent": Role.OPERATOR,
+    "get_breaker": Role.VIEWER,
+    "force_breaker": Role.OPERATOR,
     "remove_agent": Role.OPERATOR,
     "create_workspace": Role.ADMIN,
     "list_workspaces": Role.ADMIN,

@@ -185,6 +185,11 @@ VISITS: Mapping[str, Visits] = {
     "get_agent": _their_agents(),
     "heartbeat": _heartbeats,
     "drain_agent": _their_agents(),
+    "get_breaker": _their_agents(),
+    "force_breaker": lambda estate, own: [
+        *_their_agents(json={"state": "open", "reason": "mine", "expires_in": 60})(estate, own),
+        *_their_agents(json={"state": "auto"})(estate, own),
+    ],
     "resume_agent": _their_agents(),
     "remove_agent": _their_agents(),
     "create_token": lambda *_: [

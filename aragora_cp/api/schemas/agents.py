@@ -15,12 +15,14 @@ from aragora_cp.api.schemas.fields import (
     Named,
     Number,
     QueryWhole,
+    Seconds,
     Text,
     Truth,
     Whole,
     at_most,
 )
 from aragora_cp.api.schemas.tasks import AGENT_ID_RULE, TASK_TYPE_RULE, ReportSchema
+from aragora_cp.errors import Throttled
 from aragora_cp.lanes import AGENT_ID, CAPABILITY, TASK_TYPE, WORKSPACE
 from aragora_cp.model import AgentStatus, ErrorCode
 
@@ -36,7 +38,10 @@ REPORTABLE = (
     ErrorCode.TIMEOUT,
     ErrorCode.RESULT_TOO_LARGE,
     ErrorCode.RESULT_NOT_SERIALISABLE,
+    ErrorCode.UPSTREAM_ERROR,
 )
+#: Beside them: no failure, the upstream's wish for a pause (its 429).
+THROTTLED = "throttled"
 
 
 class RegisterSchema(ma.Schema):
@@ -127,6 +132,10 @@ class BeatSchema(ma.Schema):
     cancel = fields.List(fields.String(), required=True, metadata={"description": "Cancelled: stop these."})
     lost = fields.List(fields.String(), required=True, metadata={"description": "No longer this agent's: drop these."})
     drain = fields.Boolean(required=True, metadata={"description": "Take no new task."})
+    breaker = fields.String(metadata={"enum": ["open", "half-open", "paused"], "description": "Why there is a pause."})
+    pause = fields.Float(
+        metadata={"description": "Take no new task for so many seconds: a circuit breaker or an upstream says so."}
+    )
 
 
 class UsageSchema(ma.Schema):
@@ -145,9 +154,18 @@ class CompleteSchema(ReportSchema):
 
 
 class FailSchema(ReportSchema):
-    code = fields.String(validate=validate.OneOf([*REPORTABLE]), load_default=ErrorCode.HANDLER_ERROR.value)
+    """`throttled` is no failure: the upstream takes no more for `retry_after` seconds. The task goes back to its place
+    and loses no retry, and the agents of this one's model take nothing for so long."""
+
+    code = fields.String(validate=validate.OneOf([*REPORTABLE, THROTTLED]), load_default=ErrorCode.HANDLER_ERROR.value)
     message = Text(4096, required=True)
     retryable = Truth(required=True)
+    retry_after = Seconds(Throttled.LONGEST, metadata={"description": "Seconds; with `throttled`, and only with it."})
+
+    @ma.validates_schema
+    def _time_of_pause(self, told: Mapping[str, Any], **_: Any) -> None:
+        if (told["code"] == THROTTLED) != ("retry_after" in told):
+            raise ma.ValidationError("goes with the code throttled, and only with it", "retry_after")
 
 
 class ProgressSchema(ReportSchema):

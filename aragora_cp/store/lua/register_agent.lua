@@ -39,6 +39,8 @@ if known[1] ~= session then
   audit(CALLED_BY ~= '' and CALLED_BY or owner, 'agent.register', id, 'accepted', CALLED_AS, nil,
     {workspace = scope, lane = lane, concurrency = tonumber(ARGV[5]), status = outcome})
 end
+-- What the process before it had in hand is lost. Its breaker stays as it is: starting again cures nothing.
+if known[1] and known[1] ~= session then lose_calls(id) end
 redis.call('HSET', K.agent(id), unpack(ARGV, 10))
 redis.call('HSET', K.agent(id), 'session', session, 'owner', owner, 'scope', scope, 'lane', lane,
   'concurrency', ARGV[5], 'registered_at', NOW, 'last_heartbeat', NOW, 'running', '[]', 'drain', '0', 'stuck', '0')

@@ -12,7 +12,7 @@ from typing import Any
 
 from marshmallow import Schema, fields
 
-from aragora_cp import Agent, Context, RejectTask
+from aragora_cp import Agent, Context, RejectTask, Throttled
 from aragora_cp.errors import TaskCancelled
 
 _LONGEST_WAIT = 60.0
@@ -92,6 +92,26 @@ def die(payload: dict[str, Any], ctx: Context) -> str:
     return f"attempt {ctx.attempt}"
 
 
+def job(payload: dict[str, Any], ctx: Context) -> str:
+    """A line in `file` says whose it was. An agent whose HELPER_BROKEN file exists fails at once; any other takes a
+    moment."""
+    with Path(payload["file"]).open("a") as file:
+        file.write(f"{ctx.agent_id}\n")
+    if Path(os.environ.get("HELPER_BROKEN", "/nowhere/broken")).exists():
+        raise RuntimeError("out of order")
+    time.sleep(payload.get("seconds", 0.03))
+    return ctx.agent_id
+
+
+def ask(payload: dict[str, Any], ctx: Context) -> float:
+    """Ask an upstream that answers 429 up to attempt `until`; when it was asked is a line in `file`."""
+    with Path(payload["file"]).open("a") as file:
+        file.write(f"{ctx.agent_id} {time.time()}\n")
+    if ctx.attempt <= payload["until"]:
+        raise Throttled("429", retry_after=payload["pause"])
+    return time.time()
+
+
 def reject(payload: Any, ctx: Context) -> None:
     raise RejectTask("the question makes no sense")
 
@@ -125,7 +145,23 @@ def family(payload: dict[str, Any], ctx: Context) -> list[Any]:
 def install(agent: Agent) -> None:
     """Give `agent` all of them, each by its own name."""
     for handler in (
-        *(echo, note, gate, stubborn, watchful, fail, die, reject, leave, unprintable, not_json, later, family),
+        *(
+            echo,
+            note,
+            gate,
+            stubborn,
+            watchful,
+            fail,
+            die,
+            job,
+            ask,
+            reject,
+            leave,
+            unprintable,
+            not_json,
+            later,
+            family,
+        ),
     ):
         agent.task(handler.__name__)(handler)
     agent.task("greet", schema=Greeting)(greet)

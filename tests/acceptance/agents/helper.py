@@ -7,6 +7,7 @@ import os
 from aragora_cp import Agent
 from tests.acceptance.agents.handlers import install
 
-agent = Agent("helper", capabilities=os.environ.get("HELPER_CAPABILITIES", "work").split("+"))
+capabilities = os.environ.get("HELPER_CAPABILITIES", "work").split("+")
+agent = Agent("helper", capabilities=capabilities, model=os.environ.get("HELPER_MODEL", ""))
 install(agent)
 app = agent.app

@@ -38,6 +38,7 @@ AGENT = {
     "capabilities": ["code", "code.python"],
     "model": "ruff",
     "status": "BUSY",
+    "breaker": "closed",
     "concurrency": 2,
     "running": ["t-1"],
     "labels": {},
@@ -343,7 +344,8 @@ def test_agents_are_shown_as_a_table_and_one_by_one(answers: Any) -> None:
     answers(lambda request: httpx.Response(200, json={"items": [AGENT], "next_cursor": None}
                                            if request.url.path.endswith("/agents") else AGENT))  # fmt: skip
     table = run("agents", "list").stdout.splitlines()
-    assert table[0].split() == ["agent", "status", "capabilities", "model", "running", "done", "failed", "heartbeat"]
+    columns = ["agent", "status", "breaker", "capabilities", "model", "running", "done", "failed", "heartbeat"]
+    assert table[0].split() == columns
     assert "code, code.python" in table[1]
     assert "1 of 2" in table[1]
     shown = run("agents", "show", "code-1").stdout
