@@ -10,22 +10,47 @@ from aragora_cp.audit import AuditTrail
 from aragora_cp.config import ControlPlaneConfig
 from aragora_cp.engine.app import make_app
 from aragora_cp.engine.tickets import CeleryBroker
+from aragora_cp.health.delivery import Deliverer
+from aragora_cp.health.monitor import HealthMonitor
+from aragora_cp.health.pulse import Pulse
+from aragora_cp.health.rules import RULES
+from aragora_cp.health.sinks import Sink, make_sinks
+from aragora_cp.lookout import Lookout
 from aragora_cp.notary import Notary
 from aragora_cp.ports import TicketBroker
 from aragora_cp.reconciler import Monitor
 from aragora_cp.registry import AgentRegistry
 from aragora_cp.scheduler import TaskScheduler
 from aragora_cp.store.agents import AgentStore
+from aragora_cp.store.alerts import AlertStore
 from aragora_cp.store.completions import CompletionFeed
 from aragora_cp.store.connection import connect
+from aragora_cp.store.health import HealthStore
 from aragora_cp.store.sweeps import SweepStore
 from aragora_cp.store.tasks import TaskStore
 from aragora_cp.store.tokens import TokenStore
 from aragora_cp.store.trails import TrailStore
 from aragora_cp.store.workspaces import WorkspaceStore
+from aragora_cp.telemetry.meters import Tally
 from aragora_cp.tenancy.signing import read_signer
 from aragora_cp.tenancy.workspaces import Workspaces
 from aragora_cp.waiter import Waiter
+
+
+@dataclass(frozen=True)
+class HealthParts:
+    """What a process tells of its own health and of the whole's."""
+
+    store: HealthStore
+    alerts: AlertStore
+    sinks: tuple[Sink, ...]
+    tally: Tally
+
+    def pulse(self, kind: str, health: HealthMonitor) -> Pulse:
+        return Pulse(kind, health, self.store, self.alerts, self.tally)
+
+    def deliverer(self) -> Deliverer:
+        return Deliverer(self.alerts, self.sinks, self.tally)
 
 
 @dataclass(frozen=True)
@@ -42,11 +67,21 @@ class ControlPlane:
     audit: AuditTrail
     waiter: Waiter
 
+    def watch(self) -> HealthParts:
+        """What tells of this control plane's health, made anew. Raises ConfigError when alerts are to go where they
+        cannot."""
+        sinks = make_sinks(self.config)
+        refreshed = [sink.name for sink in sinks if sink.refreshed]
+        alerts = AlertStore(self.client, self.config, RULES, [sink.name for sink in sinks], refreshed)
+        return HealthParts(HealthStore(self.client, self.config), alerts, sinks, Tally())
+
     def monitor(self) -> Monitor:
         """Raises ConfigError when the key that is to sign the audit trail cannot be read."""
         signer = read_signer(self.config.audit_key_file) if self.config.audit_key_file else None
         notary = Notary(TrailStore(self.client, self.config), self.config, signer)
-        return Monitor(SweepStore(self.client, self.config), self.broker, self.config, notary=notary)
+        watch = self.watch()
+        lookout = Lookout(watch.store, watch.alerts, self.config, seal_lag=notary.lag)
+        return Monitor(SweepStore(self.client, self.config), self.broker, self.config, notary=notary, lookout=lookout)
 
     def close(self) -> None:
         """End the waits, the threads and the connections of this process."""

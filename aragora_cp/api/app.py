@@ -9,9 +9,11 @@ from flask import Flask
 from aragora_cp.api import (
     access,
     agents,
+    alerts,
     audit,
     auditing,
     health,
+    metering,
     openapi,
     problems,
     reports,
@@ -23,6 +25,7 @@ from aragora_cp.api import (
 from aragora_cp.api.bodies import ENVELOPE_BYTES, discard_rest
 from aragora_cp.api.services import Services, install
 from aragora_cp.api.waits import Waits
+from aragora_cp.health.monitor import HealthMonitor
 from aragora_cp.store.changes import ChangeFeed
 from aragora_cp.store.probes import StoreProbes
 from aragora_cp.tenancy.guesses import GuessGuard
@@ -53,8 +56,11 @@ def create_app(plane: ControlPlane) -> Flask:
     keeper = CacheKeeper(
         lambda: ChangeFeed(plane.config), tenancy.forget, authenticator.take_uses, plane.tokens.note_uses
     )
-    install(app, Services(plane, tenancy, keeper, StoreProbes(plane.config), Waits(plane.waiter)))
+    probes = StoreProbes(plane.config)
+    health_monitor = HealthMonitor(probes, plane.broker)
+    install(app, Services(plane, tenancy, keeper, probes, Waits(plane.waiter), health_monitor, plane.watch()))
     tracing.trace(app)
+    metering.meter(app)
     auditing.arrive(app)
     access.guard(app)
     auditing.let_in(app)
@@ -68,10 +74,12 @@ def create_app(plane: ControlPlane) -> Flask:
         (workspaces.blueprint, "/workspaces"),
         (tokens.blueprint, "/tokens"),
         (audit.blueprint, "/audit"),
+        (alerts.blueprint, "/alerts"),
         (health.blueprint, ""),
+        (metering.blueprint, ""),
     ):
         api.register_blueprint(blueprint, url_prefix=BASE + path)
-    for view in (health.livez, health.readyz):
+    for view in (health.livez, health.readyz, metering.metrics):
         app.add_url_rule(f"/{view.__name__}", f"root-{view.__name__}", view, methods=["GET"])
     openapi.serve(app, api, (BASE, ""))
     return app

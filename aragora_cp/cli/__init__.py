@@ -27,6 +27,7 @@ COMMANDS = (
     "tokens",
     "keys",
     "audit",
+    "alerts",
 )
 
 

@@ -43,7 +43,7 @@ def _until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
     end = time.monotonic() + 20
     while True:
         try:
-            if httpx.get(f"{url}/readyz").status_code == 200:
+            if httpx.get(f"{url}/readyz?exclude=leader").status_code == 200:
                 return
         except httpx.TransportError:
             pass

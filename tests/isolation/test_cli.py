@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from aragora_cp.cli import cli, session
 from aragora_cp.model import Role
-from tests.isolation.estate import AGENT, CANARY, CAPABILITY, TASK_TYPE, A, Estate, belongings, changed
+from tests.isolation.estate import AGENT, CANARY, CAPABILITY, SILENCE, TASK_TYPE, A, Estate, belongings, changed
 from tests.isolation.worlds import World, settled
 
 #: Work with the store's or the host's own access, which no tenant has.
@@ -34,6 +34,12 @@ VERBS: Mapping[str, Sequence[str]] = {
     "audit list": ["", "--json", "--platform", f"--actor agent:{AGENT}"],
     "audit export": ["", "--format csv", "--platform"],
     "audit verify": ["", "--json"],
+    "alerts list": ["", "--json", "--ended"],
+    "alerts silences": ["", "--json"],
+    "alerts silence": [f"mine --subject {AGENT}"],
+    "alerts unsilence": [SILENCE],
+    "alerts deliveries": ["", "--waiting --json"],
+    "alerts test": [""],
     "workspaces create": [A],
     "workspaces delete": [f"{A} --yes"],
     "workspaces list": ["", "--json"],

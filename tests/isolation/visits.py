@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.isolation.estate import AGENT, CAPABILITY, OTHER_AGENT, REPEATED, TASK_TYPE, A, B, Estate
+from tests.isolation.estate import AGENT, CAPABILITY, OTHER_AGENT, REPEATED, SILENCE, TASK_TYPE, A, B, Estate
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,14 @@ def _registrations(*_: Any) -> Sequence[Visit]:
 VISITS: Mapping[str, Visits] = {
     "health": _anything,
     "livez": _anything,
-    "readyz": _anything,
+    "readyz": lambda *_: [Visit(), Visit(query={"exclude": "leader"})],
+    "metrics": _anything,
+    "list_alerts": lambda *_: [Visit(query={"state": state, "limit": 200}) for state in ("open", "ended")],
+    "list_silences": _anything,
+    "set_silence": lambda *_: [Visit({"name": "mine"}, json={"subject": AGENT, "duration": 60})],
+    "remove_silence": lambda *_: [Visit({"name": SILENCE}, refused=True)],
+    "list_deliveries": lambda *_: [Visit(query={"state": "waiting", "limit": 200}, refused=True)],
+    "test_alerts": lambda *_: [Visit(refused=True)],
     "submit_task": _submits,
     "list_tasks": _task_lists,
     "get_task": lambda estate, own: [

@@ -11,6 +11,7 @@ audit(CALLED_BY ~= '' and CALLED_BY or 'agent:' .. id, ARGV[3] == '1' and 'agent
   CALLED_AS, nil, {workspace = known[2]})
 recount(id, '', '0', 0)
 redis.call('ZREM', K.beats(), id)
+redis.call('ZREM', K.lost(), id)
 if ARGV[3] == '1' then
   redis.call('ZREM', K.offline(), id)
   redis.call('ZREM', K.agents(known[2]), id)

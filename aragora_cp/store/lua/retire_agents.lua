@@ -10,10 +10,12 @@ for _, id in ipairs(marked) do
   audit('monitor', 'agent.lose', id, 'accepted', '', nil, {status = 'OFFLINE'})
   redis.call('ZREM', K.beats(), id)
   redis.call('ZADD', K.offline(), NOW, id)
+  redis.call('ZADD', K.lost(), NOW, id)
   recount(id, '', '0', 0)
 end
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', K.offline(), '-inf', NOW - tonumber(ARGV[3]), 'LIMIT', 0, most)) do
   redis.call('ZREM', K.offline(), id)
+  redis.call('ZREM', K.lost(), id)
   redis.call('ZREM', K.agents(redis.call('HGET', K.agent(id), 'scope')), id)
   redis.call('DEL', K.agent(id))
 end
