@@ -32,19 +32,21 @@ class BoundedQuestion:
         self._answer = False
         self._at = float("-inf")
 
-    def answer(self) -> bool:
-        """Never raises; takes `patience` at most."""
+    def begin(self) -> threading.Event | None:
+        """Ask, unless it is being asked or was a moment ago; answers what to wait for, None for nothing."""
         with self._lock:
             if self._clock() - self._at < self._fresh:
-                return self._answer
+                return None
             if self._pending is None:
                 self._pending = threading.Event()
                 # A daemon: a question without an answer must not keep its process alive.
                 threading.Thread(target=self._put, args=(self._pending,), name="aragora-cp-ask", daemon=True).start()
-            pending = self._pending
-        if not pending.wait(self._patience):
-            return False
-        return self._answer
+            return self._pending
+
+    def answer(self) -> bool:
+        """Never raises; takes `patience` at most."""
+        pending = self.begin()
+        return self._answer if pending is None or pending.wait(self._patience) else False
 
     def _put(self, pending: threading.Event) -> None:
         try:

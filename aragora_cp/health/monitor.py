@@ -97,6 +97,7 @@ class HealthMonitor:
 
     def readiness(self) -> Readiness:
         """Whether requests should come here now."""
+        self._broker.begin()  # beside the store's answer
         report = self._probes.report()
         return Readiness(
             (
@@ -111,6 +112,7 @@ class HealthMonitor:
 
     def health(self) -> Health:
         """How the control plane is as a whole."""
+        self._broker.begin()
         report = self._probes.report()
         broker = self._broker.answer() if report.reachable else False
         grave, slight = shortcomings(report)

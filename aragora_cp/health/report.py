@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -48,24 +48,30 @@ def _reasons(facts: Facts) -> tuple[list[str], list[str]]:
 
 
 def _of_instances(instances: Iterable[Instance]) -> Iterable[str]:
-    """One reason for each way in which instances of a kind fail."""
-    totals: Counter[str] = Counter()
-    failing: dict[tuple[str, str], int] = defaultdict(int)
+    """One reason for each way in which instances of a kind fail. One that is silent may have been killed and replaced:
+    that is a reason only where none of its kind is left."""
+    live: Counter[str] = Counter()
+    failing: Counter[tuple[str, str]] = Counter()
+    kinds = set()
     for each in instances:
-        totals[each.kind] += 1
-        for name in ("silence",) if each.silent_ms > SILENT_MS else each.failing:
-            failing[each.kind, name] += 1
+        kinds.add(each.kind)
+        if each.silent_ms <= SILENT_MS:
+            live[each.kind] += 1
+            # Who reports this leads: that somebody missed a leader a moment ago is over.
+            failing.update((each.kind, name) for name in each.failing if name != "leader")
+    for kind in sorted(kinds - set(live)):
+        yield f"no {kind} process is left"
     for (kind, name), count in sorted(failing.items()):
-        yield f"{count} of {totals[kind]} {kind} processes fail: {name}"
+        yield f"{count} of {live[kind]} {kind} processes fail: {name}"
 
 
 def _instances(instances: Iterable[Instance]) -> dict[str, dict[str, int]]:
     kinds: dict[str, dict[str, int]] = {}
     for each in instances:
-        row = kinds.setdefault(each.kind, {"live": 0, "ready": 0})
-        if each.silent_ms <= SILENT_MS:
-            row["live"] += 1
-            row["ready"] += each.ready
+        row = kinds.setdefault(each.kind, {"live": 0, "ready": 0, "silent": 0})
+        silent = each.silent_ms > SILENT_MS
+        row["silent" if silent else "live"] += 1
+        row["ready"] += not silent and not set(each.failing) - {"leader"}
     return kinds
 
 

@@ -20,7 +20,7 @@ from aragora_cp.store.health import read_report
 from aragora_cp.store.keys import fleet_keys
 
 #: A probe's own bound on connecting and on each answer, in seconds; one try and one repeat.
-PROBE_TIMEOUT = 1.0
+PROBE_TIMEOUT = 0.75
 #: How old an answer may be: whoever may ask without a token must not be able to load the store by asking.
 PROBE_FRESH = 0.5
 _PROBE_KEPT_MS = 10_000

@@ -116,6 +116,24 @@ def test_it_serves_waits_bounds_bodies_and_stops_cleanly(
     assert b"Warning" not in lines
 
 
+def test_readiness_fails_first_when_it_is_told_to_stop(server: tuple[str, subprocess.Popen[bytes]]) -> None:
+    url, process = server
+    process.send_signal(signal.SIGTERM)
+    seen = []
+    end = time.monotonic() + 10
+    while process.poll() is None and time.monotonic() < end:
+        try:
+            seen.append(httpx.get(f"{url}/readyz?exclude=leader").json())
+        except httpx.TransportError:
+            break
+        time.sleep(0.05)
+    assert seen[-1]["checks"]["shutdown"] == "fail"
+    assert seen[-1]["reasons"] == ["this process is stopping"]
+    assert len(seen) > 3
+    process.communicate(timeout=15)
+    assert process.returncode == 0
+
+
 def test_broken_chunks_are_a_malformed_request(
     server: tuple[str, subprocess.Popen[bytes]], plane: ControlPlane
 ) -> None:
