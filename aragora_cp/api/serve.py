@@ -86,6 +86,7 @@ class _Server(BaseApplication):
         self._plane: ControlPlane | None = None
         self._app: Flask | None = None
         self._duties: Duties | None = None
+        self._stopping = False
         super().__init__()
 
     def load_config(self) -> None:
@@ -110,6 +111,8 @@ class _Server(BaseApplication):
         self._plane = self._build(self._config)
         self._app = create_app(self._plane)
         self._duties = Duties(self._app)
+        if self._stopping:  # told so before it had begun
+            self._duties.unready()
         self._duties.start()
         return self._app
 
@@ -118,6 +121,7 @@ class _Server(BaseApplication):
         return self._config.shutdown_delay
 
     def unready(self) -> None:
+        self._stopping = True
         if self._duties is not None:
             self._duties.unready()
 
