@@ -109,6 +109,19 @@ class ControlPlaneConfig:
     encryption_key_file: str = ""
     #: Rate limits of workspaces that have none of their own, as JSON: {"submit": {"limit": 100, "period": 60}}.
     rate_limits: str = ""
+    #: Where alerts go beside the log: a URL that takes Standard Webhooks, and the secret (`whsec_…`) that signs them.
+    alert_webhook_url: str = field(default="", repr=False)
+    alert_webhook_secret: str = field(default="", repr=False)
+    #: The address of an Alertmanager, whose API (v2) is told of every alert.
+    alert_alertmanager_url: str = field(default="", repr=False)
+    #: Apprise's URLs, between white space; needs the extra `alerts`.
+    alert_apprise_urls: str = field(default="", repr=False)
+    #: Waiting that is worth an alert, and shares that are: of ended tasks that failed, of the store's memory.
+    alert_oldest_wait: float = 300.0
+    alert_failure_rate: float = 0.5
+    alert_store_memory: float = 0.85
+    #: How long a web process that was told to stop still answers, as not ready: for load balancers to notice.
+    shutdown_delay: float = 1.0
     log_level: str = "INFO"
     #: `auto` is readable in a terminal and JSON everywhere else.
     log_format: str = "auto"
@@ -130,6 +143,7 @@ class ControlPlaneConfig:
             "breaker_slow_time",
             "breaker_open_time",
             "breaker_max_open_time",
+            "alert_oldest_wait",
         ):
             self._require(name, _positive, "must be a positive number of seconds")
         for name in (
@@ -148,6 +162,10 @@ class ControlPlaneConfig:
         self._require("max_task_retries", lambda v: isinstance(v, int) and v >= 0, "must be 0 or more")
         self._require("trusted_proxies", lambda v: isinstance(v, int) and 0 <= v <= 16, "must be 0 to 16")
         self._require("drain_timeout", lambda v: math.isfinite(v) and v >= 0, "must be 0 or more seconds")
+        for name in ("alert_failure_rate", "alert_store_memory"):
+            self._require(name, lambda v: 0 < v <= 1, "must be a share above 0, at most 1")
+        self._require("shutdown_delay", lambda v: 0 <= v <= 20, "must be 0 to 20 seconds")
+        self._check_alerts()
         self._require("key_prefix", lambda v: bool(v) and not set(v) & set("{}*?[]\\ "),
                       "must not be empty and must not hold spaces or any of {}*?[]\\")  # fmt: skip
         self._require("redis_url", _scheme_in(_REDIS_SCHEMES), f"must start with one of: {_urls(_REDIS_SCHEMES)}")
@@ -193,6 +211,13 @@ class ControlPlaneConfig:
             raise ConfigError("breaker_min_calls is above breaker_window_calls: no breaker would ever open")
         if self.breaker_max_open_time < self.breaker_open_time:
             raise ConfigError("breaker_max_open_time must not be below breaker_open_time")
+
+    def _check_alerts(self) -> None:
+        for name in ("alert_webhook_url", "alert_alertmanager_url"):
+            if getattr(self, name) and urlsplit(getattr(self, name)).scheme not in ("http", "https"):
+                raise ConfigError(f"{name} must start with http:// or https://")
+        if bool(self.alert_webhook_url) != bool(self.alert_webhook_secret):
+            raise ConfigError("alert_webhook_url and alert_webhook_secret go together")
 
     def _check_tls(self) -> None:
         """A connection that somebody believes to be encrypted must be."""

@@ -64,10 +64,19 @@ class Notary:
         self._sealed_at = self._trimmed_at = float("-inf")
         self._strolled = 0
         self._behind = False
+        self._caught_up_at = clock()
 
     def saw(self, workspaces: Iterable[str]) -> None:
         """These had something to do, and so may have entries."""
         self._waiting |= dict.fromkeys(workspaces)
+
+    def begin(self) -> None:
+        """It is this monitor's turn: what was not sealed until now was another's to seal."""
+        self._caught_up_at = self._clock()
+
+    def lag(self) -> float:
+        """Seconds since it had last sealed all that it knew of."""
+        return self._clock() - self._caught_up_at
 
     def tick(self) -> int:
         """Seal, when it is time; answers how many entries. Raises StoreUnavailable."""
@@ -103,6 +112,8 @@ class Notary:
             # What is beyond one seal's bound gets the next seal; a seal that came too late is made anew.
             self.saw(each.trail for each in found if len(each.entries) == ENTRIES_A_SEAL)
         self._behind = bool(self._waiting)
+        if not self._behind:
+            self._caught_up_at = self._clock()
         return ENTRIES_A_ROUND - left
 
     def _share(self, platform: Unsealed | None) -> None:

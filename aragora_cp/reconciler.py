@@ -13,6 +13,7 @@ from threading import Event
 
 from aragora_cp.config import ControlPlaneConfig
 from aragora_cp.errors import BrokerUnavailable, StoreUnavailable
+from aragora_cp.lookout import Lookout
 from aragora_cp.model import Lane
 from aragora_cp.notary import Notary
 from aragora_cp.ports import TicketBroker
@@ -41,9 +42,11 @@ class Monitor:
         chance: Random | None = None,
         token: str | None = None,
         notary: Notary | None = None,
+        lookout: Lookout | None = None,
     ) -> None:
         self._store = store
         self._notary = notary
+        self._lookout = lookout
         self._broker = broker
         self._config = config
         self._clock = clock
@@ -56,12 +59,18 @@ class Monitor:
         self._idle: set[str] = set()
         self._counted_at = float("-inf")
         self._leading = False
+        self._ticked_at = clock()
+
+    def silence(self) -> float:
+        """Seconds since the last round that came to its end."""
+        return self._clock() - self._ticked_at
 
     def run(self, stop: Event) -> None:
         """Tick every `monitor_interval` until `stop`; trouble with the store or the broker is logged and waited out."""
         while not stop.is_set():
             try:
                 self.tick()
+                self._ticked_at = self._clock()
             except StoreUnavailable as error:
                 log.warning("the store is away, trying again", extra={"reason": str(error)})
                 stop.wait(0.5)
@@ -82,6 +91,8 @@ class Monitor:
             log.info("leading" if self._leading else "another monitor leads")
         if not leadership.epoch:
             return False
+        if leadership.new:
+            self._begin()
         try:
             if leadership.judge:
                 self._retire_agents(leadership.epoch)
@@ -93,10 +104,18 @@ class Monitor:
             return False
         self._send(looks)
         self._plan(due, looks)
+        if self._lookout:
+            self._lookout.look(leadership.epoch, looks, due.lanes, self._load)
         if self._notary:
             self._notary.saw(workspace for workspace, _ in due.workspaces)
             self._notary.tick()
         return True
+
+    def _begin(self) -> None:
+        if self._notary:
+            self._notary.begin()
+        if self._lookout:
+            self._lookout.begin()
 
     def _retire_agents(self, epoch: int) -> None:
         for agent_id in self._store.retire(epoch):

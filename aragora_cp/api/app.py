@@ -9,6 +9,7 @@ from flask import Flask
 from aragora_cp.api import (
     access,
     agents,
+    alerts,
     approvals,
     audit,
     auditing,
@@ -17,6 +18,7 @@ from aragora_cp.api import (
     flags,
     health,
     limits,
+    metering,
     openapi,
     policies,
     prices,
@@ -31,6 +33,7 @@ from aragora_cp.api import (
 from aragora_cp.api.bodies import ENVELOPE_BYTES, discard_rest
 from aragora_cp.api.services import Services, install
 from aragora_cp.api.waits import Waits
+from aragora_cp.health.monitor import HealthMonitor
 from aragora_cp.store.changes import ChangeFeed
 from aragora_cp.store.probes import StoreProbes
 from aragora_cp.tenancy.guesses import GuessGuard
@@ -67,8 +70,11 @@ def create_app(plane: ControlPlane) -> Flask:
             plane.policy.forget(name)
 
     keeper = CacheKeeper(lambda: ChangeFeed(plane.config), forget, authenticator.take_uses, plane.tokens.note_uses)
-    install(app, Services(plane, tenancy, keeper, StoreProbes(plane.config), Waits(plane.waiter)))
+    probes = StoreProbes(plane.config)
+    health_monitor = HealthMonitor(probes, plane.broker)
+    install(app, Services(plane, tenancy, keeper, probes, Waits(plane.waiter), health_monitor, plane.watch()))
     tracing.trace(app)
+    metering.meter(app)
     auditing.arrive(app)
     access.guard(app)
     auditing.let_in(app)
@@ -92,10 +98,12 @@ def create_app(plane: ControlPlane) -> Flask:
         (budgets.blueprint, "/budgets"),
         (budgets.usage_blueprint, "/usage"),
         (prices.blueprint, "/prices"),
+        (alerts.blueprint, "/alerts"),
         (health.blueprint, ""),
+        (metering.blueprint, ""),
     ):
         api.register_blueprint(blueprint, url_prefix=BASE + path)
-    for view in (health.livez, health.readyz):
+    for view in (health.livez, health.readyz, metering.metrics):
         app.add_url_rule(f"/{view.__name__}", f"root-{view.__name__}", view, methods=["GET"])
     openapi.serve(app, api, (BASE, ""))
     return app

@@ -8,30 +8,14 @@ from flask import Response
 
 from aragora_cp.api.access import public
 from aragora_cp.api.bodies import Resource, json_answer
-from aragora_cp.api.schemas.health import HealthSchema, LiveSchema, ReadySchema
+from aragora_cp.api.schemas.health import HealthSchema, LiveSchema, ReadinessQuerySchema, ReadySchema
 from aragora_cp.api.services import services
-from aragora_cp.store.probes import StoreReport
+from aragora_cp.api.views import moment
+from aragora_cp.health.monitor import UNHEALTHY, Health, store_fault
 
 blueprint = Resource("health", __name__)
 
 _RETRY_AFTER = {"Retry-After": "1"}
-
-
-def shortcomings(report: StoreReport) -> tuple[list[str], list[str]]:
-    """Why this process cannot serve; and what else is amiss, which does not keep it from accepting tasks."""
-    if not report.reachable:
-        return ["the store cannot be reached"], []
-    grave: list[str] = []
-    slight: list[str] = []
-    if not report.writable:
-        grave.append("the store refuses writes")
-    if report.eviction_policy not in (None, "noeviction"):
-        grave.append(f"the store may drop records: its maxmemory-policy is {report.eviction_policy}, not noeviction")
-    if not report.has_leader:
-        slight.append("no monitor leads: retries, time limits and lost tasks are not looked after")
-    if report.agents_online == 0:
-        slight.append("no agent is online")
-    return grave, slight
 
 
 @blueprint.route("/health", methods=["GET"])
@@ -39,23 +23,21 @@ def shortcomings(report: StoreReport) -> tuple[list[str], list[str]]:
 @blueprint.response(200, HealthSchema)
 @blueprint.alt_response(503, schema=HealthSchema, description="Unhealthy.")
 def health() -> Response:
-    """How the control plane is as a whole"""
-    report = services().probes.report()
-    grave, slight = shortcomings(report)
-    status = "unhealthy" if grave else "degraded" if slight else "healthy"
-    checks: dict[str, dict[str, Any]] = {
-        "store": {
-            "status": "unhealthy" if grave else "healthy",
-            "reachable": report.reachable,
-            "writable": report.writable,
-            "eviction_policy": report.eviction_policy,
-            "duration_ms": round(report.seconds * 1000, 1),
-        },
-        "monitor": {"status": "healthy" if report.has_leader else "degraded", "has_leader": report.has_leader},
-        "agents": {"status": "healthy" if report.agents_online else "degraded", "online": bool(report.agents_online)},
+    """How the control plane is as a whole
+
+    From the leading monitor's last report, and from what this process sees of the store and the broker.
+    """
+    found = services().health.health()
+    unwell = found.status == UNHEALTHY
+    answer = {
+        "status": found.status,
+        "reasons": list(found.reasons),
+        "computed_at": moment(found.computed_at),
+        "age_seconds": found.age,
+        "checks": _checks(found),
+        "instances": {kind: dict(counts) for kind, counts in found.instances.items()},
     }
-    answer = {"status": status, "reasons": grave + slight, "checks": checks}
-    return json_answer(answer, 503 if grave else 200, _RETRY_AFTER if grave else None)
+    return json_answer(answer, 503 if unwell else 200, _RETRY_AFTER if unwell else None)
 
 
 @blueprint.route("/livez", methods=["GET"])
@@ -68,10 +50,31 @@ def livez() -> Response:
 
 @blueprint.route("/readyz", methods=["GET"])
 @public
+@blueprint.arguments(ReadinessQuerySchema, location="query")
 @blueprint.response(200, ReadySchema)
 @blueprint.alt_response(503, schema=ReadySchema, description="Send requests elsewhere for now.")
-def readyz() -> Response:
+def readyz(query: dict[str, Any]) -> Response:
     """Whether this process can serve requests now"""
-    grave, slight = shortcomings(services().probes.report())
-    answer = {"status": "not-ready" if grave else "ready", "reasons": grave + slight}
-    return json_answer(answer, 503 if grave else 200, _RETRY_AFTER if grave else None)
+    found = services().health.readiness().without(*query["without"])
+    answer = {
+        "status": "ready" if found.ready else "not-ready",
+        "reasons": [check.reason for check in found.failing],
+        "checks": {check.name: "pass" if check.passes else "fail" for check in found.checks},
+    }
+    return json_answer(answer, 200 if found.ready else 503, None if found.ready else _RETRY_AFTER)
+
+
+def _checks(found: Health) -> dict[str, dict[str, Any]]:
+    store = found.store
+    return {
+        "store": {
+            "status": "unhealthy" if store_fault(store) else "healthy",
+            "reachable": store.reachable,
+            "writable": store.writable,
+            "eviction_policy": store.eviction_policy,
+            "duration_ms": round(store.seconds * 1000, 1),
+        },
+        "broker": {"status": "healthy" if found.broker else "degraded", "reachable": found.broker},
+        "monitor": {"status": "healthy" if store.has_leader else "degraded", "has_leader": store.has_leader},
+        "agents": {"status": "healthy" if store.agents_online else "degraded", "online": bool(store.agents_online)},
+    }

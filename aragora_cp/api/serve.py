@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -25,7 +26,9 @@ GRACE = 30
 def app(config: ControlPlaneConfig | None = None) -> Flask:
     """The application for another WSGI server: ``gunicorn 'aragora_cp.api.serve:app()'``. Settings come from the
     environment; its parts live as long as the process. Raises ConfigError."""
-    return create_app(build(config or ControlPlaneConfig.from_env()))
+    served = create_app(build(config or ControlPlaneConfig.from_env()))
+    Duties(served).start()
+    return served
 
 
 def run_gunicorn(
@@ -45,6 +48,27 @@ def run_gunicorn(
     _Server(config, f"{host}:{port}", workers, build_plane).run()
 
 
+class Duties:
+    """What a web process does beside answering: it beats, and it delivers alerts."""
+
+    def __init__(self, served: Flask) -> None:
+        found = services(served)
+        self._health = found.health
+        self._parts = (found.watch.deliverer(), found.watch.pulse("web", found.health))
+
+    def start(self) -> None:
+        for part in self._parts:
+            part.start()
+
+    def unready(self) -> None:
+        """This process ends soon: nobody should send it anything new."""
+        self._health.stop()
+
+    def close(self) -> None:
+        for part in self._parts:
+            part.close()
+
+
 class _Server(BaseApplication):
     """gunicorn's application. Each worker process has a copy of its own, with a plane of its own."""
 
@@ -61,6 +85,8 @@ class _Server(BaseApplication):
         self._build = build_plane
         self._plane: ControlPlane | None = None
         self._app: Flask | None = None
+        self._duties: Duties | None = None
+        self._stopping = False
         super().__init__()
 
     def load_config(self) -> None:
@@ -84,13 +110,28 @@ class _Server(BaseApplication):
     def load(self) -> Flask:
         self._plane = self._build(self._config)
         self._app = create_app(self._plane)
+        self._duties = Duties(self._app)
+        if self._stopping:  # told so before it had begun
+            self._duties.unready()
+        self._duties.start()
         return self._app
+
+    @property
+    def shutdown_delay(self) -> float:
+        return self._config.shutdown_delay
+
+    def unready(self) -> None:
+        self._stopping = True
+        if self._duties is not None:
+            self._duties.unready()
 
     def stop_waits(self) -> None:
         if self._app is not None:
             services(self._app).waits.stop()
 
     def close(self) -> None:
+        if self._duties is not None:
+            self._duties.close()
         if self._app is not None and self._plane is not None:
             services(self._app).close()
             self._plane.close()
@@ -98,12 +139,23 @@ class _Server(BaseApplication):
 
 
 class DrainingWorker(ThreadWorker):
-    """Told to stop, it also lets go of the requests that only wait: they are answered with what there is."""
+    """Told to stop, it first fails readiness and goes on for a moment, so that whoever sends it requests can notice.
+    Then it lets go of the requests that only wait: they are answered with what there is."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        super().handle_exit(sig, frame)
+        if self._told_to_stop:
+            return
+        self._told_to_stop = True
+        self.app.unready()
         # Not in the signal handler itself: it takes locks that the interrupted code may hold.
-        threading.Thread(target=self.app.stop_waits, name="aragora-cp-stop-waits", daemon=True).start()
+        threading.Thread(target=self._leave, args=(sig, frame), name="aragora-cp-leave", daemon=True).start()
+
+    _told_to_stop = False
+
+    def _leave(self, sig: int, frame: FrameType | None) -> None:
+        time.sleep(self.app.shutdown_delay)
+        super().handle_exit(sig, frame)
+        self.app.stop_waits()
 
 
 class _QuietLogger(Logger):

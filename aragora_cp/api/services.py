@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 from flask import Flask, current_app, g
 
 from aragora_cp.api.waits import Waits
+from aragora_cp.health.monitor import HealthMonitor
 from aragora_cp.store.probes import StoreProbes
 from aragora_cp.tenancy.keeper import CacheKeeper
 from aragora_cp.tenancy.middleware import TenancyMiddleware, TenantContext
 
 if TYPE_CHECKING:
-    from aragora_cp.wiring import ControlPlane
+    from aragora_cp.wiring import ControlPlane, HealthParts
 
 _NAME = "aragora_cp"
 
@@ -27,6 +28,8 @@ class Services:
     keeper: CacheKeeper
     probes: StoreProbes
     waits: Waits
+    health: HealthMonitor
+    watch: HealthParts
 
     def close(self) -> None:
         """End the waits and give back what the app opened itself; the plane is its owner's to close."""

@@ -34,6 +34,7 @@ COMMANDS = (
     "audit",
     "acl",
     "flags",
+    "alerts",
 )
 
 

@@ -71,7 +71,7 @@ def agent_grants(prefix: str, workspace: str | None) -> list[Grant]:
         # Its own record, and its part of what is counted of the whole fleet.
         Grant(("hget", "hmget", "hgetall", "hset", "hincrby"), (fleet("agent", record),)),
         Grant(("zadd", "zrange"), (fleet("agents", scope),)),
-        Grant(("zadd", "zrem"), (fleet("beats"), fleet("offline"), fleet("active")), of_keys="W"),
+        Grant(("zadd", "zrem"), (fleet("beats"), fleet("offline"), fleet("lost"), fleet("active")), of_keys="W"),
         Grant(("zscore",), (fleet("beats"),), of_keys="R"),
         Grant(("hset", "hincrby", "hdel", "hgetall"), (fleet("lanes"), fleet("slots"))),
         Grant(("hget", "hincrby", "hdel"), (fleet("members"), fleet("ejected"))),

@@ -25,6 +25,7 @@ from redis.retry import Retry
 
 from aragora_cp.config import ControlPlaneConfig
 from aragora_cp.errors import StoreUnavailable
+from aragora_cp.telemetry import trips
 
 T = TypeVar("T")
 
@@ -70,6 +71,14 @@ class _BoundedRetry(Retry):
         return super().call_with_retry(do, fail, worth_it, with_failure_count)
 
 
+class _CountingPool(redis.BlockingConnectionPool):
+    """Counts the times that a connection is taken: a command, a script or a pipeline takes one, for one round trip."""
+
+    def get_connection(self, *args: Any, **options: Any) -> Any:
+        trips.count()
+        return super().get_connection(*args, **options)
+
+
 def connect(config: ControlPlaneConfig, *, pool_size: int | None = None) -> redis.Redis:
     """A client over a bounded pool whose every wait is bounded by `redis_timeout`; a call that has to connect first may
     wait twice that. Opens nothing yet.
@@ -77,7 +86,7 @@ def connect(config: ControlPlaneConfig, *, pool_size: int | None = None) -> redi
     A command is sent again after a connection error, so every script must give the same answer when it is run twice.
     """
     timeout = config.redis_timeout
-    pool = redis.BlockingConnectionPool.from_url(
+    pool = _CountingPool.from_url(
         config.redis_url,
         max_connections=pool_size or config.redis_pool_size,
         timeout=timeout,

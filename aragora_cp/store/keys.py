@@ -47,6 +47,7 @@ WORKSPACE_KEYS: Mapping[str, str] = {
     "awaiting": "awaiting:{}",  # set: tasks that a parked task waits for
     "awaited": "awaited:{}",  # set: parked tasks that wait for a task
     "children": "children:{}",  # set: sub-tasks of a task
+    "counts": "counts",  # hash: figures since the monitor looked last, which takes them
     "load": "load",  # hash: running:<lane>, tickets:<lane>
     "idem": "idem:{}",  # string with expiry: digest and task of an idempotency key
     "rate": "rate:{}:{}",  # string with expiry: a rate limit's theoretical arrival time; name, token ('' the workspace)
@@ -89,6 +90,19 @@ FLEET_KEYS: Mapping[str, str] = {
     "ending": "ending:{}",  # zset by time: token ids of a scope that end: expired then, or forgotten after revoking
     "failures": "failures:{}",  # string with expiry: failed authentications of a source address
     "changes": "changes",  # channel: what local caches must read again
+    "lost": "agents:lost",  # zset by time: those of the offline agents that did not say goodbye
+    "metrics": "metrics",  # hash: every counter of the fleet
+    "counted": "metrics:counted:{}",  # string with expiry: these figures were added already
+    "health": "health",  # string: the leader's last report, JSON
+    "instances": "instances",  # zset by last beat: processes that are no agents
+    "instance": "instance:{}",  # string with expiry: what one of them said last, JSON
+    "alert": "alert:{}",  # hash: an incident that is pending or fires; rule|subject
+    "open_alerts": "alerts:{}",  # zset by time: the open incidents of a rule
+    "alert_log": "alerts",  # stream: incidents that began and ended
+    "silences": "silences",  # hash: name -> JSON
+    "delivery": "delivery:{}",  # hash: one message to one sink; sink|incident|kind
+    "deliveries": "deliveries",  # zset by due time: those under way
+    "dead_deliveries": "deliveries:dead",  # zset by time: those given up
     "quarantine": "quarantine",  # list: queue messages that were no tickets
     "probe": "probe:{}",  # string with expiry: written by readiness
 }

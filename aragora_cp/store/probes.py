@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
@@ -15,10 +16,11 @@ from redis.retry import Retry
 from aragora_cp.config import ControlPlaneConfig
 from aragora_cp.errors import StoreUnavailable
 from aragora_cp.store.connection import of_transport, translated
+from aragora_cp.store.health import read_report
 from aragora_cp.store.keys import fleet_keys
 
 #: A probe's own bound on connecting and on each answer, in seconds; one try and one repeat.
-PROBE_TIMEOUT = 1.0
+PROBE_TIMEOUT = 0.75
 #: How old an answer may be: whoever may ask without a token must not be able to load the store by asking.
 PROBE_FRESH = 0.5
 _PROBE_KEPT_MS = 10_000
@@ -37,6 +39,11 @@ class StoreReport:
     eviction_policy: str | None = None
     agents_online: int = 0
     seconds: float = 0.0
+    #: The store's time, and how far this machine's clock is from it (seconds, ahead is positive).
+    now_ms: int = 0
+    skew: float = 0.0
+    leader_report: Mapping[str, Any] | None = None
+    leader_report_at: int = 0
 
 
 class StoreProbes:
@@ -86,9 +93,14 @@ class StoreProbes:
                 pipe.exists(self._keys("leader"))
                 pipe.zcard(self._keys("beats"))
                 pipe.info("memory")
-                leader, online, memory = pipe.execute()
+                pipe.get(self._keys("health"))
+                pipe.time()
+                leader, online, memory, kept, (seconds, micros) = pipe.execute()
+            here = time.time()
         except StoreUnavailable:
             return StoreReport(reachable=False, writable=False, seconds=self._clock() - started)
+        told, told_at = read_report(kept)
+        now = seconds + micros / 1e6
         return StoreReport(
             reachable=True,
             writable=self._can_write(),
@@ -96,6 +108,10 @@ class StoreProbes:
             eviction_policy=memory.get("maxmemory_policy"),
             agents_online=online,
             seconds=self._clock() - started,
+            now_ms=int(now * 1000),
+            skew=here - now,
+            leader_report=told,
+            leader_report_at=told_at,
         )
 
     def _can_write(self) -> bool:

@@ -14,14 +14,16 @@ from typing import Any
 import redis
 from redis.exceptions import NoScriptError, ResponseError
 
-from aragora_cp.model import LEGAL_MOVES
+from aragora_cp.model import LEGAL_MOVES, ErrorCode
 from aragora_cp.store.keys import COMMON_KEYS, FLEET_KEYS, WORKSPACE_KEYS, lua_table
+from aragora_cp.telemetry.meters import BOUNDS_MS
 from aragora_cp.telemetry.origin import Origin, present
 
 _LIBRARY = {
     "workspace": (
         "clock",
         "trail",
+        "counts",
         "record",
         "tenant",
         "backlog",
@@ -36,7 +38,7 @@ _LIBRARY = {
         "decisions",
         "approvals",
     ),
-    "fleet": ("clock", "trail", "breaker", "lanes", "calls"),
+    "fleet": ("clock", "trail", "breaker", "lanes", "calls", "alerts"),
     "trail": ("clock", "trail", "streams"),
     "flags": ("clock", "trail", "flags"),
     "policy": ("clock", "trail", "decisions"),
@@ -81,6 +83,12 @@ def _moves() -> str:
     return "\n".join(("local MOVES = {", *rows, "}"))
 
 
+def _figures() -> str:
+    """What counting knows: the bounds of the buckets, and the codes that have a figure of their own."""
+    codes = ", ".join(f"['{code}'] = true" for code in ErrorCode)
+    return f"local BOUNDS_MS = {{{', '.join(map(str, BOUNDS_MS))}}}\nlocal CODES = {{{codes}}}"
+
+
 @cache
 def script(name: str) -> Script:
     """The script `lua/<name>.lua`. Its first line names its home: ``-- home: workspace``, ``-- home: fleet``, or
@@ -90,7 +98,7 @@ def script(name: str) -> Script:
     home = body.split("\n", 1)[0].removeprefix("-- home:").strip()
     parts = [lua_table(_KEYS[home])]
     if home == "workspace":
-        parts.append(_moves())
+        parts += [_moves(), _figures()]
     parts += [(folder / "lib" / f"{part}.lua").read_text() for part in _LIBRARY[home]]
     source = "\n".join((*parts, body))
     return Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())

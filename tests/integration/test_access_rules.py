@@ -108,9 +108,9 @@ def test_a_private_agent_lives_its_whole_life_under_its_user(house: House) -> No
     plane.scheduler.progress(done.hold, percent=50, message="half", input_tokens=3, cost="0.01")
     sub = house.submit(plane, parent_id=parked.hold.task_id, idempotency_key="sub:1", cache_ttl=60)
     plane.scheduler.hand_back(parked.hold, awaits=[sub.task_id])
-    plane.scheduler.hand_back(given_back.hold)
+    plane.scheduler.hand_back(given_back.hold, handle=AGENT.handle)
     assert plane.scheduler.finish(done.hold, b"{}", AGENT).status == "COMPLETED"
-    assert plane.scheduler.fail(failed.hold, FAILURE, AGENT.agent_id).status == "PENDING"
+    assert plane.scheduler.fail(failed.hold, FAILURE, AGENT.agent_id, handle=AGENT.handle).status == "PENDING"
     assert plane.scheduler.cancel(A, sub.task_id).status == "CANCELLED"
     assert plane.waiter.wait(A, sub.task_id, 5)
     house.web.scheduler.cancel(A, failed.hold.task_id)

@@ -8,6 +8,7 @@ from typing import Any
 
 import redis
 
+from aragora_cp.health.rules import Signal
 from aragora_cp.model import AgentSpec, Claim, Hold, Role
 from aragora_cp.tenancy.tokens import TokenIssuer
 from aragora_cp.wiring import ControlPlane
@@ -24,6 +25,7 @@ BUDGET = "canary-budget"
 SHARED_AGENT, COMMON = "shared-1", "common"
 #: A's own flag, and one of the platform's, whose rules name A.
 FLAG, COMMON_FLAG = "canary-flag", "common-flag"
+SILENCE = "canary-silence"
 #: What A submits as its last task, and B submits again word by word.
 REPEATED: Mapping[str, Any] = {
     "task_type": TASK_TYPE,
@@ -110,6 +112,9 @@ def settle(plane: ControlPlane, operator: Caller) -> Estate:
     ids["delayed"] = submit(delay=3600, queue_timeout=7200)
     ids["pending"] = submit(idempotency_key=REPEATED["idempotency_key"], payload={"canary": "waits"})
     page = operator.get("/tasks?limit=2").json
+    operator.call("PUT", f"/alerts/silences/{SILENCE}", json={"subject": "canary-subject", "duration": 3600})
+    alert = Signal("breaker-open", AGENT, "canary alert", A)
+    plane.watch().alerts.judge({"breaker-open": [alert]})
     # An id before all others: B's own tokens come after it, as a cursor.
     token = TokenIssuer(plane.tokens, new_id=lambda: "0" * 16).issue(workspace=A, role=Role.AGENT, name="canary-token")
     return Estate(ids, session, f"lease-{ids['running']}", token.record.token_id, page["next_cursor"])

@@ -15,6 +15,7 @@ from tests.isolation.estate import (
     OTHER_AGENT,
     POLICY,
     REPEATED,
+    SILENCE,
     TASK_TYPE,
     A,
     B,
@@ -165,7 +166,14 @@ _REQUEST = {"action": "read", "principal": {"role": "viewer"}, "context": {"kind
 VISITS: Mapping[str, Visits] = {
     "health": _anything,
     "livez": _anything,
-    "readyz": _anything,
+    "readyz": lambda *_: [Visit(), Visit(query={"exclude": "leader"})],
+    "metrics": _anything,
+    "list_alerts": lambda *_: [Visit(query={"state": state, "limit": 200}) for state in ("open", "ended")],
+    "list_silences": _anything,
+    "set_silence": lambda *_: [Visit({"name": "mine"}, json={"subject": AGENT, "duration": 60})],
+    "remove_silence": lambda *_: [Visit({"name": SILENCE}, refused=True)],
+    "list_deliveries": lambda *_: [Visit(query={"state": "waiting", "limit": 200}, refused=True)],
+    "test_alerts": lambda *_: [Visit(refused=True)],
     "submit_task": _submits,
     "list_tasks": _task_lists,
     "get_task": lambda estate, own: [

@@ -15,6 +15,7 @@ if ARGV[4] ~= '0' then redis.call('HINCRBY', K.agent(id), 'completed', ARGV[4]) 
 if ARGV[5] ~= '0' then redis.call('HINCRBY', K.agent(id), 'failed', ARGV[5]) end
 redis.call('HSET', K.agent(id), 'stuck', ARGV[6])
 redis.call('ZREM', K.offline(), id)
+redis.call('ZREM', K.lost(), id)
 -- Also when it was taken for dead, wrongly: its lane may have gone since.
 recount(id, known[3], '1', slots_of(id))
 local word, r = known[2] == '1' and 'drain' or 'ok', rules_of(id)

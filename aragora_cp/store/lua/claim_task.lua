@@ -73,6 +73,7 @@ end
 audit('agent:' .. agent, 'task.claim', id, 'accepted', t.corr, {status = t.status},
   {status = 'RUNNING', attempt = tonumber(attempt)})
 local freed = t.lane
+local waited = NOW - (tonumber(t.waiting_since) or NOW)
 stop_waiting()
 local deadline = NOW + tonumber(t.timeout)
 local lease_until = math.min(NOW + lease_ms, deadline + grace)
@@ -82,6 +83,7 @@ put(id, t, 'attempt', attempt, 'lease', lease, 'closed', '', 'lease_until', leas
 redis.call('ZADD', K.running(), lease_until, id)
 count_running(lane_name, 1)
 event('started', id, t)
+observe('queue_wait_seconds', waited)
 for _, lane in ipairs(lanes) do
   if lane.name == freed then place(t.prio, {lane}, window, tickets) end
 end

@@ -12,6 +12,7 @@ audit(CALLED_BY ~= '' and CALLED_BY or 'agent:' .. id, ARGV[3] == '1' and 'agent
 lose_calls(id)
 recount(id, '', '0', 0)
 redis.call('ZREM', K.beats(), id)
+redis.call('ZREM', K.lost(), id)
 if ARGV[3] == '1' then
   redis.call('ZREM', K.offline(), id)
   redis.call('ZREM', K.agents(known[2]), id)

@@ -47,5 +47,6 @@ redis.call('HSET', K.agent(id), 'session', session, 'owner', owner, 'scope', sco
 redis.call('ZADD', K.agents(scope), 0, id)
 redis.call('ZADD', K.beats(), NOW, id)
 redis.call('ZREM', K.offline(), id)
+redis.call('ZREM', K.lost(), id)
 recount(id, lane, '1', slots_of(id))
 return {outcome, redis.call('HGETALL', K.agent(id))}

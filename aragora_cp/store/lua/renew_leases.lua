@@ -5,7 +5,7 @@
 -- Returns  one word each, in order: 'renewed', 'late' (ran out, nobody claimed since), 'unclaimed' (the ticket is in
 --          hand, the claim is not made yet), 'cancelled', 'ended' or 'lost'
 local lease_ms, grace = tonumber(ARGV[1]), tonumber(ARGV[2])
-local answers = {}
+local answers, sums = {}, {}
 for n = 3, #ARGV, 3 do
   local id, attempt, lease = ARGV[n], ARGV[n + 1], ARGV[n + 2]
   local t, held = fence(id, attempt, lease)
@@ -25,5 +25,7 @@ for n = 3, #ARGV, 3 do
     refuse('agent', 'task.renew', id, 'stale-attempt', t.corr)
   end
   answers[#answers + 1] = answer
+  sums[answer] = (sums[answer] or 0) + 1
 end
+for answer, n in pairs(sums) do count('lease_renewals|' .. answer, n) end
 return answers

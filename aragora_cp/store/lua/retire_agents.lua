@@ -12,10 +12,12 @@ for _, id in ipairs(marked) do
   redis.call('ZREM', K.beats(), id)
   redis.call('ZADD', K.offline(), NOW, id)
   lose_calls(id)
+  redis.call('ZADD', K.lost(), NOW, id)
   recount(id, '', '0', 0)
 end
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', K.offline(), '-inf', NOW - tonumber(ARGV[3]), 'LIMIT', 0, most)) do
   redis.call('ZREM', K.offline(), id)
+  redis.call('ZREM', K.lost(), id)
   redis.call('ZREM', K.agents(redis.call('HGET', K.agent(id), 'scope')), id)
   redis.call('DEL', K.agent(id), K.calls(id))
 end

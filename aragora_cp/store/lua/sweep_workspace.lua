@@ -7,8 +7,9 @@
 --          slot and an empty queue), reserved (ms after which it is looked whether a task that has reserved money is there)
 -- ARGV[2]  JSON of the lanes that this workspace may use
 -- ARGV[3]  chance in [0, 1)
--- Returns  {'swept', ms of the next look (0: next tick, -1: none), tickets, load flat, repairs flat}, {'deposed'}, or
---          {'deleting'}: there is nothing to look after any more
+-- Returns  {'swept', ms of the next look (0: next tick, -1: none), tickets, load flat, repairs flat, counts since the last
+--          look flat, {pending, delayed, running, ms since when the oldest waits ('' none), {class, since …} that wait and no
+--          lane serves}}, {'deposed'}, or {'deleting'}: there is nothing to look after any more
 local c = cjson.decode(ARGV[1])
 local lanes, chance = read_lanes(ARGV[2]), tonumber(ARGV[3])
 local tickets, repairs = {}, {}
@@ -21,6 +22,33 @@ local retention = TENANT.retention or c.retention
 
 local function repaired(kind, by)
   repairs[kind] = (repairs[kind] or 0) + (by or 1)
+end
+
+-- How much there is, and what waits: the head of each queue, whatever their length.
+local MOST_UNSERVED = 20
+local function since_of(id) return id and tonumber(redis.call('HGET', K.task(id), 'waiting_since') or '') end
+local function gauges(usable)
+  local oldest, unserved = nil, {}
+  local function older(since) if since and (not oldest or since < oldest) then oldest = since end end
+  for _, prio in ipairs(PRIORITIES) do
+    for _, class in ipairs(redis.call('ZRANGE', K.waiting(prio), 0, -1)) do
+      local since = since_of(redis.call('ZRANGE', K.backlog(class, prio), 0, 0)[1])
+      older(since)
+      local served = false
+      for _, lane in ipairs(usable) do served = served or lane_serves(lane, class) end
+      if not served and #unserved < 2 * MOST_UNSERVED then
+        unserved[#unserved + 1] = class
+        unserved[#unserved + 1] = since or NOW
+      end
+    end
+  end
+  for _, lane in ipairs(usable) do
+    for _, prio in ipairs(PRIORITIES) do
+      older(since_of(redis.call('ZRANGE', K.released(lane.name, prio), 0, 0)[1]))
+    end
+  end
+  return {redis.call('ZCARD', K.by('PENDING')), redis.call('ZCARD', K.delayed()), redis.call('ZCARD', K.running()),
+    oldest or '', unserved}
 end
 
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', K.delayed(), '-inf', NOW, 'LIMIT', 0, c.most)) do
@@ -200,4 +228,7 @@ for kind, n in pairs(repairs) do
   flat[#flat + 1] = kind
   flat[#flat + 1] = n
 end
-return {'swept', next_look, tickets, load_now, flat}
+
+local counted = redis.call('HGETALL', K.counts())
+redis.call('DEL', K.counts())
+return {'swept', next_look, tickets, load_now, flat, counted, gauges(usable)}

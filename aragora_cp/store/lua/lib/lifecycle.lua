@@ -51,7 +51,10 @@ local function count_running(lane_name, by)
 end
 
 local function leave_lease(id, t)
-  if redis.call('ZREM', K.running(), id) == 1 then count_running(t.run_lane, -1) end
+  if redis.call('ZREM', K.running(), id) == 1 then
+    count_running(t.run_lane, -1)
+    observe('run_time_seconds', NOW - (tonumber(t.started) or NOW))
+  end
 end
 
 -- A parked task runs again as soon as the last task that it waits for is final. Answers whether one does.
@@ -84,6 +87,7 @@ end
 
 -- One line of a task's history, kept in its record: time, code, agent, whether it may be retried, message.
 local function note_attempt(id, t, code, message, retryable)
+  count('attempts_failed|' .. (CODES[code] and code or 'other'))
   redis.call('HSET', K.task(id), 'h' .. t.attempt, table.concat({NOW, code, t.agent, retryable, message}, '|'))
 end
 

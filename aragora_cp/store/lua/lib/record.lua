@@ -14,7 +14,7 @@ end
 -- Everything that decides a task's way, without its payload and result.
 local ROUTING = {'status', 'prio', 'caps', 'target', 'attempt', 'retries', 'losses', 'max_retries', 'backoff', 'jitter',
   'timeout', 'queue_timeout', 'waited', 'waiting_since', 'seq', 'due', 'agent', 'lease', 'closed', 'deadline', 'lane',
-  'run_lane', 'parked', 'parent', 'type', 'corr', 'placement', 'sent', 'payer', 'hold_quorum', 'approved_by'}
+  'run_lane', 'parked', 'parent', 'type', 'corr', 'placement', 'sent', 'payer', 'hold_quorum', 'approved_by', 'started'}
 local function load_routing(id)
   local values = redis.call('HMGET', K.task(id), unpack(ROUTING))
   if not values[1] then return nil end
