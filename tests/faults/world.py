@@ -126,10 +126,10 @@ class World:
         eventually(lambda: self.plane.client.exists(leader), 20, "a monitor leads")
         return member
 
-    def web(self) -> Member:
+    def web(self, *options: str) -> Member:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}/api/control-plane"
-        member = self._start("web", ["serve", "--port", str(port)])
+        member = self._start("web", ["serve", "--port", str(port), *options])
         eventually(self.web_answers, 20, "web answers")
         return member
 
