@@ -22,6 +22,7 @@ from aragora_cp.engine.task import register_task
 from aragora_cp.errors import AgentConflict, AragoraError, AttemptFailed, ConfigError, StoreUnavailable, Unauthenticated
 from aragora_cp.lanes import AGENT_ID
 from aragora_cp.model import AgentSpec, Beat, Caller, Claim, ErrorCode, Hold, Role
+from aragora_cp.policy.requests import Principal, register_request
 from aragora_cp.scheduler import TaskScheduler
 from aragora_cp.store.codec import NotJson, dumps
 from aragora_cp.store.inspection import Inspector
@@ -29,6 +30,7 @@ from aragora_cp.store.vault import MOST_WORKSPACES, Vault
 from aragora_cp.telemetry import subject
 from aragora_cp.tenancy.scopes import require_agent
 from aragora_cp.tenancy.tokens import check_token
+from aragora_cp.tenancy.workspaces import DEFAULT_WORKSPACE
 from aragora_cp.wiring import ControlPlane, build
 
 if TYPE_CHECKING:
@@ -87,8 +89,8 @@ class LocalAgentHost:
         return self._parts().scheduler
 
     def prepare(self, *, node: str | None, concurrency: int | None, pool: str) -> str:
-        """See the port. Raises ConfigError, Unauthenticated, Forbidden, AgentConflict, QuotaExceeded,
-        StoreUnavailable."""
+        """See the port. Raises ConfigError, Unauthenticated, Forbidden, PolicyDenied, PolicyUnavailable, AgentConflict,
+        QuotaExceeded, StoreUnavailable."""
         if pool not in ("prefork", "threads"):
             raise ConfigError(f"the {pool} pool cannot keep time limits; use prefork or threads")
         if not self._agent.handlers:
@@ -110,6 +112,11 @@ class LocalAgentHost:
             labels=self._agent.labels | {"pool": pool},
             version=__version__,
             task_types={name: {} for name in sorted(self._agent.handlers)},
+        )
+        self._parts().policy.require(
+            register_request(Principal.of(caller), caller.workspace or DEFAULT_WORKSPACE, draft),
+            actor=caller.actor,
+            target=draft.agent_id,
         )
         self._spec = self._enter(draft) if named else self._enter_numbered(draft)
         return self._spec.agent_id

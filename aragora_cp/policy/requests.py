@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from aragora_cp.errors import InvalidRequest
-from aragora_cp.model import AgentSpec, Caller, NewTask, Task
+from aragora_cp.model import MICROS, AgentSpec, Caller, NewTask, Task
 
 Value = str | int | bool | tuple[str, ...]
 
@@ -113,9 +113,7 @@ class PolicyRequest:
         )
 
 
-def submit_request(
-    principal: Principal, new: NewTask, *, model: str | None = None, estimated_cost: Decimal | None = None
-) -> PolicyRequest:
+def submit_request(principal: Principal, new: NewTask, *, model: str | None = None) -> PolicyRequest:
     """May this task be submitted? `model` is that of the agent which the task names."""
     context: dict[str, Value] = {
         "task_type": new.task_type,
@@ -128,8 +126,8 @@ def submit_request(
         context["agent_id"] = new.agent_id.rpartition("/")[2]
     if model is not None:
         context["model"] = model
-    if estimated_cost is not None:
-        context["estimated_cost"] = f"{estimated_cost:f}"
+    if new.estimate_micros is not None:
+        context["estimated_cost"] = f"{Decimal(new.estimate_micros) / MICROS:f}"
     return _request("submit", principal, new.workspace, context)
 
 
