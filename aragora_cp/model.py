@@ -485,7 +485,8 @@ class Beat:
 class Lane:
     """All live agents of one pool with the same capabilities. `slots` counts what may take new work,
     `running` and `tickets` are the leader's last count over all workspaces (at most a second old). `off`: what its
-    agents could do beside `capabilities`, and is switched off for the workspace at hand."""
+    agents could do beside `capabilities`, and is switched off for the workspace at hand. `ejected`: agents that their
+    own breakers keep out."""
 
     name: str
     pool: str
@@ -494,6 +495,7 @@ class Lane:
     running: int = 0
     tickets: int = 0
     off: frozenset[str] = frozenset()
+    ejected: int = 0
 
     @property
     def free(self) -> int:

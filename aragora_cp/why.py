@@ -169,6 +169,8 @@ def _named_agent(scene: Scene) -> Reason | None:
         return Reason("agent-offline", f"it is for {agent_id}, which is offline", told)
     if agent.status is AgentStatus.DRAINING:
         return Reason("agent-draining", f"it is for {agent_id}, which takes no new task", told)
+    if agent.breaker == "open":
+        return Reason("agent-breaker-open", f"it is for {agent_id}, which its circuit breaker keeps out", told)
     if not serves(agent.capabilities, task.required):
         told["missing"] = sorted(set(task.required) - set(agent.capabilities))
         return Reason("agent-incapable", f"it is for {agent_id}, which lacks {_listed(told['missing'])}", told)
@@ -183,6 +185,9 @@ def _no_agent(scene: Scene) -> Reason | None:
     if task.target or scene.serving:
         return None
     able = [lane for lane in scene.lanes if serves(lane.capabilities, task.required)]
+    if ejected := [lane for lane in able if lane.name in task.lanes and lane.ejected]:
+        told = {"lanes": [lane.name for lane in ejected], "agents": sum(lane.ejected for lane in ejected)}
+        return Reason("breakers-open", "circuit breakers keep out the agents that could run it", told)
     if draining := [lane.name for lane in able if lane.name in task.lanes]:
         return Reason("draining", "all agents that could run it take no new task", {"lanes": draining})
     if able:

@@ -74,7 +74,7 @@ def agent_grants(prefix: str, workspace: str | None) -> list[Grant]:
         Grant(("zadd", "zrem"), (fleet("beats"), fleet("offline"), fleet("lost"), fleet("active")), of_keys="W"),
         Grant(("zscore",), (fleet("beats"),), of_keys="R"),
         Grant(("hset", "hincrby", "hdel", "hgetall"), (fleet("lanes"), fleet("slots"))),
-        Grant(("hget", "hincrby", "hdel"), (fleet("members"), fleet("ejected"))),
+        Grant(("hget", "hgetall", "hincrby", "hdel"), (fleet("members"), fleet("ejected"))),
         # Its breaker, and those of the models that its pool works with.
         Grant(("hget", "hset", "hdel", "hkeys", "hvals", "hgetall", "hexists"), (fleet("calls", record),)),
         Grant(("exists", "hmget", "hset", "hincrby", "pexpire"), (fleet("model", f"{scope}/*"),)),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, cast
 
 import redis
@@ -135,9 +136,10 @@ class AgentStore:
             pipe = self._client.pipeline(transaction=False)
             pipe.hgetall(self._keys("lanes"))
             pipe.hgetall(self._keys("slots"))
+            pipe.hgetall(self._keys("ejected"))
             pipe.get(self._keys("lanes_load"))
-            lanes, slots, load = pipe.execute()
-        return read_lanes(lanes, slots, json.loads(load) if load else {})
+            lanes, slots, ejected, load = pipe.execute()
+        return read_lanes(lanes, slots, json.loads(load) if load else {}, ejected)
 
     def _most_agents(self, workspace: str | None) -> str:
         """The workspace's limit, '' for none."""
@@ -158,7 +160,12 @@ class AgentStore:
             return scripts.run(self._client, self._call(name, *args))
 
 
-def read_lanes(lanes: dict[bytes, bytes], slots: dict[bytes, bytes], load: dict[str, int]) -> list[Lane]:
+def read_lanes(
+    lanes: dict[bytes, bytes],
+    slots: dict[bytes, bytes],
+    load: dict[str, int],
+    ejected: Mapping[bytes, bytes] = MappingProxyType({}),
+) -> list[Lane]:
     """Lanes from their hashes; `load` has `running:<lane>` and `tickets:<lane>`."""
     found = []
     for name, text in lanes.items():
@@ -172,6 +179,7 @@ def read_lanes(lanes: dict[bytes, bytes], slots: dict[bytes, bytes], load: dict[
                 slots=max(0, int(slots.get(name, 0))),
                 running=load.get(f"running:{lane}", 0),
                 tickets=load.get(f"tickets:{lane}", 0),
+                ejected=int(ejected.get(name, 0)),
             )
         )
     return sorted(found, key=lambda lane: lane.name)

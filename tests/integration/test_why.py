@@ -77,6 +77,16 @@ def test_all_that_could_drain(fleet: Fleet) -> None:
     assert (reason(fleet, task).code, reason(fleet, task).facts) == ("draining", {"lanes": ["shared.code"]})
 
 
+def test_breakers_keep_out_all_that_could(fleet: Fleet) -> None:
+    fleet.agent()
+    task, direct = fleet.submit(), fleet.submit(agent_id="a1")
+    fleet.registry.force_breaker("a1", None, "open", reason="looks odd", seconds=60)
+    fleet.sweep()
+    facts = {"lanes": ["shared.code"], "agents": 1}
+    assert (reason(fleet, task).code, reason(fleet, task).facts) == ("breakers-open", facts)
+    assert reason(fleet, direct).code == "agent-breaker-open"
+
+
 def test_all_busy(fleet: Fleet) -> None:
     spec = fleet.agent(concurrency=2)
     for _ in range(2):
