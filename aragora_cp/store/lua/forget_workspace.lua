@@ -16,7 +16,8 @@ for _, id in ipairs(redis.call('ZRANGE', K.agents(workspace), 0, last)) do
   redis.call('ZREM', K.beats(), id)
   redis.call('ZREM', K.offline(), id)
   redis.call('ZREM', K.agents(workspace), id)
-  redis.call('DEL', K.agent(id))
+  redis.call('ZREM', K.lost(), id)
+  redis.call('DEL', K.agent(id), K.calls(id))
 end
 if redis.call('EXISTS', K.tokens(workspace), K.ending(workspace), K.agents(workspace)) > 0 then return 0 end
 if ARGV[4] == '1' then redis.call('ZREM', K.workspaces(), workspace) end
