@@ -19,7 +19,7 @@ from aragora_cp.health.sinks import Sink, make_sinks
 from aragora_cp.lookout import Lookout
 from aragora_cp.notary import Notary
 from aragora_cp.policy.engine import PolicyEngine
-from aragora_cp.policy.flags import Flags
+from aragora_cp.policy.flags import SHADOW_RULES, Flags
 from aragora_cp.policy.publishing import PolicyPublisher
 from aragora_cp.ports import TicketBroker
 from aragora_cp.reconciler import Monitor
@@ -134,7 +134,11 @@ def build(config: ControlPlaneConfig, *, broker: TicketBroker | None = None) -> 
     pricing = Pricing(prices, workspaces)
     scheduler = TaskScheduler(tasks, broker, registry, config, switches=flags, price=pricing.priced)
     policies = PolicyStore(client, config)
-    policy = PolicyEngine(policies, FreshCache())
+    policy = PolicyEngine(
+        policies,
+        FreshCache(),
+        shadows_on=lambda workspace: flags.flag_enabled(SHADOW_RULES, workspace, default=True),
+    )
     return ControlPlane(
         config=config,
         client=client,

@@ -57,9 +57,12 @@ class PolicyEngine:
         records: PolicyRecords,
         copies: Copies,
         *,
+        shadows_on: Callable[[str], bool] = lambda _: True,
         new_id: Callable[[], str] = lambda: str(uuid_utils.uuid7()),
     ) -> None:
+        """`shadows_on`: whether a workspace's live traffic is judged by versions in shadow mode too."""
         self._records = records
+        self._shadows_on = shadows_on
         self._copies = copies
         self._new_id = new_id
         self._good: OrderedDict[str, Compiled] = OrderedDict()
@@ -74,7 +77,8 @@ class PolicyEngine:
             mark
             for n, (_, each) in enumerate(scopes)
             for mark, shadow in each.shadows.items()
-            if outcome(request, [*verdicts[:n], shadow.judge(request), *verdicts[n + 1 :]])[0] is not effect
+            if self._shadows_on(request.workspace)
+            and outcome(request, [*verdicts[:n], shadow.judge(request), *verdicts[n + 1 :]])[0] is not effect
         ]
         revisions = [each.policies.revision for _, each in scopes]
         return Decision(

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 CAPABILITY_PREFIX = "capability."
 #: On: nothing of the workspace is accepted or handed out where it cannot be encrypted.
 ENCRYPTION_REQUIRED = "encryption.required"
-#: On: the engine of rules lets versions in shadow mode judge live traffic.
+#: Off: versions of policies in shadow mode do not judge live traffic.
 SHADOW_RULES = "rules.shadow"
 #: Flags under these are the platform's: a workspace's own token changes none of them.
 RESERVED = (CAPABILITY_PREFIX, "encryption.", "rules.")

@@ -130,6 +130,19 @@ def test_a_shadow_only_watches(operator: Caller, submitter: Caller) -> None:
     assert [each["target"] for each in found["differing"]] == [task["task_id"]]
 
 
+def test_shadows_can_be_switched_off(
+    caller: MakeCaller, operator: Caller, submitter: Caller, plane: ControlPlane
+) -> None:
+    admin = caller(Role.ADMIN, workspace=None)
+    put(operator, ALL)
+    put(operator, ALL + NO_ROOT, mode="shadow")
+    off = {"state": "ENABLED", "variants": {"on": True, "off": False}, "defaultVariant": "off"}
+    assert admin.put("/flags/rules.shadow?platform=true", off).status_code in (200, 201)
+    plane.flags.forget(None)
+    submitter.submit(required_capabilities=["root"])
+    assert operator.get("/policies/rules").json["mismatches"] == []
+
+
 def test_a_replay_tells_what_would_change_and_changes_nothing(operator: Caller, submitter: Caller) -> None:
     put(operator, ALL)
     task = submitter.submit(required_capabilities=["root"])
