@@ -60,10 +60,8 @@ def watch(env: dict[str, str]) -> Iterator[Callable[[int, int], Terminal]]:
 
 def test_it_lives_follows_the_size_and_ends_by_a_key(world: World, watch: Callable[[int, int], Terminal]) -> None:
     terminal = watch(160, 30)
-    text = terminal.until("painter-1")
-    assert "pending 3" in text
-    assert "brush" in text
-    assert "shared.paint" in text
+    for shown in ("painter-1", "pending 3", "brush", "shared.paint"):
+        terminal.until(shown)
 
     world.submit("hold")
     terminal.until("pending 4")
