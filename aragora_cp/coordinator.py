@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 from aragora_cp.config import ControlPlaneConfig
 from aragora_cp.errors import InvalidRequest, TaskFailed
 from aragora_cp.lanes import AGENT_ID, TASK_TYPE, canonical
-from aragora_cp.model import Agent, AgentSpec, NewTask, Priority, Task, TaskStatus
+from aragora_cp.model import Agent, AgentSpec, NewTask, Priority, Role, Task, TaskStatus
+from aragora_cp.policy.requests import Principal, submit_request
 from aragora_cp.store.codec import NotJson, dumps
 from aragora_cp.tenancy.workspaces import DEFAULT_WORKSPACE
 from aragora_cp.wiring import ControlPlane, build
@@ -69,8 +70,8 @@ class ControlPlaneCoordinator:
         metadata: dict[str, str] | None = None,
     ) -> str:
         """Submit a task; answers its id. `timeout` (seconds, one attempt) and `max_retries` default to the
-        configuration's. Raises InvalidRequest, IdempotencyConflict, QuotaExceeded, Conflict for a workspace that is
-        suspended."""
+        configuration's. Raises InvalidRequest, IdempotencyConflict, QuotaExceeded, PolicyDenied, Conflict for a
+        workspace that is suspended."""
         errors: dict[str, list[str]] = {}
         if not TASK_TYPE.fullmatch(task_type):
             errors["task_type"] = ["must be 1 to 128 of letters, digits and . _ : -"]
@@ -107,8 +108,7 @@ class ControlPlaneCoordinator:
             metadata=metadata or {},
             actor="coordinator",
         )
-        task, _ = await self._call(lambda: self._plane.scheduler.submit(new))
-        return task.task_id
+        return await self._call(lambda: self._submit(new))
 
     async def wait_for_result(self, task_id: str, timeout: float) -> Any:
         """The task's result, as soon as it is there: woken by the store, not polled. Raises TimeoutError after
@@ -165,6 +165,12 @@ class ControlPlaneCoordinator:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+    def _submit(self, new: NewTask) -> str:
+        """Judged by the rules as any submit; blocks."""
+        who = Principal("Service", new.actor, Role.ADMIN.value, platform=True)
+        decision = self._plane.policy.require(submit_request(who, new), actor=new.actor)
+        return self._plane.scheduler.submit(new, decision=decision)[0].task_id
 
     async def _call(self, work: Callable[[], R]) -> R:
         """Run a blocking call of the parts in a thread: the loop never blocks on the store."""

@@ -139,7 +139,7 @@ class SmallDisk(StoreServer):
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """Full when a file `fill` is on it; without the right to mount one, the server's memory stands for it."""
+    """Full when a file `fill` is on it; a plain folder where none may be mounted, and then the test skips."""
     folder = tmp_path / "disk"
     mounted = mount(folder)
     yield folder

@@ -251,3 +251,11 @@ class TestEnding:
         assert told == ["task.submit", "task.approve"]
         events = [row[b"event"] for _, row in rules.client.xrange(rules.keys("events"))]
         assert events == [b"submitted", b"held", b"approved", b"released"]
+
+
+def test_a_cached_result_does_not_go_round_an_approval(fleet: Fleet) -> None:
+    spec = fleet.agent()
+    fleet.finish(fleet.running(spec, cache_ttl=60.0), spec)
+    assert fleet.submit(cache_ttl=60.0).status is TaskStatus.COMPLETED
+    publish(fleet, ONE_FOR_ALL)
+    assert submit(fleet, cache_ttl=60.0).status is TaskStatus.HELD

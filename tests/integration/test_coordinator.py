@@ -17,12 +17,14 @@ from aragora_cp.errors import (
     IdempotencyConflict,
     InvalidRequest,
     NotFound,
+    PolicyDenied,
     StoreUnavailable,
     TaskFailed,
 )
 from aragora_cp.model import AgentSpec, AgentStatus, Priority, TaskStatus
 from tests.conftest import short_config
 from tests.fleet import REJECTED, Fleet
+from tests.policies import ALL, NO_ROOT, publish
 from tests.servers import StoreServer
 
 Scenario = Callable[[ControlPlaneCoordinator], Awaitable[None]]
@@ -237,3 +239,15 @@ def test_a_store_that_is_away_is_said_and_not_waited_for(own_server: StoreServer
                 await plane.wait_for_result("x", 1)
 
     asyncio.run(main())
+
+
+def test_its_submits_are_judged(fleet: Fleet) -> None:
+    publish(fleet, ALL + NO_ROOT)
+
+    async def scenario(plane: ControlPlaneCoordinator) -> None:
+        await plane.submit_task("t", {}, ["code"])
+        with pytest.raises(PolicyDenied):
+            await plane.submit_task("t", {}, ["root"])
+
+    run(fleet, scenario)
+    assert len(fleet.scheduler.list("acme").items) == 1

@@ -39,7 +39,8 @@ if control.idem ~= '' then
     end
   end
 end
-if control.cache ~= '' then
+-- What needs approval is not answered from the cache: the answer would go round those who are to approve it.
+if control.cache ~= '' and not control.hold then
   local earlier = redis.call('GET', K.cache(control.cache))
   if earlier and redis.call('HGET', K.task(earlier), 'status') == 'COMPLETED' then
     remember(earlier)
