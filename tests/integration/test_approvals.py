@@ -10,7 +10,7 @@ from aragora_cp.store.inspection import Inspector
 from tests.crowds import at_once
 from tests.fleet import Fleet
 from tests.invariants import broken_invariants
-from tests.policies import ALL, NO_ROOT, ONE_FOR_ALL, TWO_FOR_CRITICAL, publish, submit
+from tests.policies import ALL, NO_ROOT, ONE_FOR_ALL, TWO_FOR_CRITICAL, judge, publish, submit
 from tests.servers import EVERY_SERVER
 
 pytestmark = pytest.mark.parametrize("server", EVERY_SERVER, indirect=True)
@@ -98,6 +98,16 @@ class TestApproving:
         with pytest.raises(Forbidden, match="that they submitted"):
             rules.approvals.reject("acme", task.task_id, person("submitter-1"), "")
         assert rules.get(task.task_id).status is S.HELD
+
+    def test_nor_a_sub_task_of_their_own(self, rules: Fleet) -> None:
+        parent = rules.submit(actor="token:op-1")
+        new = rules.new(actor=f"task:{parent.task_id}", parent_id=parent.task_id, priority=Priority.CRITICAL)
+        task, _ = rules.scheduler.submit(new, decision=judge(rules, new))
+        with pytest.raises(Forbidden, match="that they submitted"):
+            rules.approvals.approve("acme", task.task_id, person("op-1"))
+        with pytest.raises(Forbidden, match="that they submitted"):
+            rules.approvals.reject("acme", task.task_id, person("op-1"), "")
+        assert rules.approvals.approve("acme", task.task_id, person("op-2")).status is S.HELD
 
     def test_of_many_at_once_it_is_let_go_once(self, rules: Fleet) -> None:
         task = held(rules)

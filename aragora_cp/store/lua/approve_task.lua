@@ -22,9 +22,7 @@ if t.status ~= 'HELD' then
   return answer('not-held')
 end
 local f = redis.call('HMGET', K.task(id), 'actor', 'hold_until', 'hold_version', 'hold_digest', 'payload', 'run_at', 'hold_mark')
-if f[1] == actor then
-  return answer('own')
-end
+if is_own(t, f[1], actor) then return answer('own') end
 if tonumber(f[2]) <= NOW then
   reject_held(id, t, 'control-plane', corr, 'it was not approved in time')
   return answer('late')

@@ -12,9 +12,7 @@ if t.status ~= 'HELD' then
   if t.status == 'FAILED' and f[2] == actor then return answer('rejected') end
   return answer('not-held')
 end
-if f[1] == actor then
-  return answer('own')
-end
+if is_own(t, f[1], actor) then return answer('own') end
 reject_held(id, t, actor, corr, may_keep(ARGV[4]) and ARGV[4] or 'the message was not encrypted, and has been left out')
 put(id, t, 'rejected_by', actor)
 return answer('rejected')

@@ -1,5 +1,8 @@
 -- A task that a policy holds until people approve it. `held` has it by the time after which it is too late.
 
+-- Whether `actor` submitted the task: itself, or the task above it that a sub-task came from.
+local function is_own(t, submitter, actor) return submitter == actor or actor == 'token:' .. t.payer end
+
 -- Ask for approval, or ask anew: what was approved before counts no more.
 local function ask(id, t, quorum, expires_ms, version, rules, digest)
   local last = NOW + expires_ms
